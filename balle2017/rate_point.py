@@ -1,0 +1,122 @@
+"""A trained rate point as plain arrays: where training ends and export begins.
+
+Nothing here knows Keras, TensorFlow graphs or files: it is the smallest
+description from which both SavedModels of a rate point can be built.
+"""
+
+import dataclasses
+import zlib
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+# The analysis transform reduces each spatial axis by 4 · 2 · 2.
+STRIDES = (4, 2, 2)
+STRIDE = 16
+
+
+@dataclasses.dataclass
+class Transform:
+    """Weights of an analysis or a synthesis transform, all float32.
+
+    Analysis kernels are `[9, 9, C, N]`, `[5, 5, N, N]`, `[5, 5, N, N]` in the
+    order of application (`[height, width, in, out]`); synthesis kernels are
+    `[5, 5, N, N]`, `[5, 5, N, N]`, `[9, 9, C, N]` in the order of application
+    (`[height, width, out, in]`, as transposed convolutions take them).
+    Stages 0 and 1 of the analysis are followed by GDN, stages 1 and 2 of the
+    synthesis are preceded by IGDN, with `betas` `[N]` and `gammas` `[N, N]`
+    (`gammas[k][j, i]`: weight of channel j in the pool of channel i).
+    """
+
+    kernels: List[np.ndarray]
+    biases: List[np.ndarray]
+    betas: List[np.ndarray]
+    gammas: List[np.ndarray]
+
+    def arrays(self):
+        """All arrays in a fixed order."""
+        return [*self.kernels, *self.biases, *self.betas, *self.gammas]
+
+
+@dataclasses.dataclass
+class CodingTables:
+    """Quantized cumulative distributions of the latents, one for each filter.
+
+    `cdfs[i]` is an int32 array from 0 to `2**precision`, whose last bin is the
+    escape for values outside of the table, and `offsets[i]` the value of its
+    first bin. A channel that always takes the same value has `cdfs[i] = None`;
+    it costs no bits, and the decoder fills in `constants[i]`.
+    """
+
+    PRECISION = 16
+
+    offsets: np.ndarray
+    cdfs: List[Optional[np.ndarray]]
+    constants: np.ndarray
+
+    @property
+    def active(self) -> np.ndarray:
+        """Indices of the channels that are coded, ascending, int32 `[A]`."""
+        return np.array([i for i, cdf in enumerate(self.cdfs) if cdf is not None], np.int32)
+
+    def lookup(self) -> np.ndarray:
+        """The active channels' tables as tfc's range coder takes them, int32.
+
+        For each active channel `[-precision, cdf...]`; the negative sign asks
+        for escape coding of out-of-range values.
+        """
+        parts = [np.empty(0, np.int32)]
+        for i in self.active:
+            parts += [np.array([-self.PRECISION], np.int32), self.cdfs[i].astype(np.int32)]
+        return np.concatenate(parts)
+
+
+@dataclasses.dataclass
+class RatePoint:
+    """Everything that ships of one point on the rate–distortion curve.
+
+    Attributes:
+      name: For example `bls2017-mse-4`.
+      lmbda: The λ of `rate + λ · distortion`.
+      num_filters: N, the number of filters of every stage but the pixels'.
+      channels: C, the number of colour channels, 3 or 1.
+      slice_length: Latent positions in each independently coded slice.
+      gdn_alpha, gdn_epsilon: Exponents of GDN (paper: 2 and ½).
+      analysis, synthesis: The transforms' plain weights.
+      tables: The prior as coding tables.
+      prior: The prior's own parameters, to start another training from.
+      info: What made this rate point, for people (JSON types only).
+    """
+
+    name: str
+    lmbda: float
+    num_filters: int
+    channels: int
+    slice_length: int
+    gdn_alpha: float
+    gdn_epsilon: float
+    analysis: Transform
+    synthesis: Transform
+    tables: CodingTables
+    prior: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    info: Dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def fingerprint(self) -> int:
+        """CRC-32 of all that the decoder holds: coding tables and synthesis transform.
+
+        Two rate points with the same fingerprint decode every file alike, so
+        a file that carries it can be refused by any other model.
+        """
+        crc = zlib.crc32(np.array([self.channels, self.num_filters], "<i4").tobytes())
+        crc = zlib.crc32(np.array([self.gdn_alpha, self.gdn_epsilon], "<f4").tobytes(), crc)
+        integers = (
+            self.tables.active,
+            self.tables.offsets[self.tables.active],
+            self.tables.constants,
+            self.tables.lookup(),
+        )
+        for array in integers:
+            crc = zlib.crc32(np.ascontiguousarray(array, "<i4").tobytes(), crc)
+        for array in self.synthesis.arrays():
+            crc = zlib.crc32(np.ascontiguousarray(array, "<f4").tobytes(), crc)
+        return crc
