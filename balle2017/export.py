@@ -1,0 +1,455 @@
+"""Exports a rate point as two SavedModels, an encoder and a decoder.
+
+    python -m balle2017.export --runtime stock SAVED_MODELS_DIR/NAME OUT
+    python -m balle2017.export --runtime stock SAVED_MODELS_DIR OUT
+
+There are two runtimes with the same signatures and the same files, bit for bit:
+"tfc" uses tensorflow-compression's range coder, "stock" only ops of
+TensorFlow's core, so that any TensorFlow Serving runs it.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from balle2017 import container_graph
+from balle2017.coding import TfcCoder, split_strings
+from balle2017.container_graph import require
+from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
+from balle2017.transforms import analyze, pad_to_multiple, synthesize
+
+RUNTIMES = ("tfc", "stock")
+
+# Larger latents do not occur; with this bound they are safe integers everywhere.
+_MAX_LATENT = 2**20
+# Smaller than zlib's default here, in less than half of its time.
+_PNG_COMPRESSION = 3
+
+
+class _Weights(tf.Module):
+    """A `rate_point.Transform` as variables."""
+
+    def __init__(self, transform, name):
+        super().__init__(name=name)
+        for field in dataclasses.fields(transform):
+            arrays = getattr(transform, field.name)
+            setattr(self, field.name, [tf.Variable(a, trainable=False, name=field.name) for a in arrays])
+
+
+class Encoder(tf.Module):
+    """The encoder of a rate point; `signatures` are those of its SavedModel.
+
+    Args:
+      rate_point: A `RatePoint`.
+      coder: A `coding.Coder` of its tables.
+    """
+
+    def __init__(self, rate_point, coder):
+        super().__init__(name="encoder")
+        self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
+        self._channels = rate_point.channels
+        self._num_filters = rate_point.num_filters
+        self._slice_length = rate_point.slice_length
+        self._container = _container(rate_point)
+        self.coder = coder
+        self.analysis = _Weights(rate_point.analysis, "analysis")
+
+    def signatures(self):
+        """Returns a dict of functions with input signatures."""
+        strings = tf.TensorSpec([None], tf.string, "image_bytes")
+        pixels = tf.TensorSpec([None, None, None, self._channels], tf.uint8, "pixels")
+        latents = tf.TensorSpec([None, self._num_filters], tf.int32, "latents")
+        return {
+            "serving_default": tf.function(self.compress_images, [strings]),
+            "pixels": tf.function(self.compress_pixels, [pixels]),
+            "latents": tf.function(self.latents, [pixels]),
+            "encode_slices": tf.function(self.encode_slices, [latents]),
+        }
+
+    def compress_images(self, image_bytes):
+        """PNG or JPEG files `[batch]` to `.tfci` files `[batch]`."""
+        return self._compress(
+            lambda index: _decode_image(image_bytes[index], self._channels)[tf.newaxis],
+            tf.size(image_bytes),
+        )
+
+    def compress_pixels(self, pixels):
+        """uint8 `[batch, height, width, channels]` to `.tfci` files `[batch]`."""
+        height, width = tf.shape(pixels)[1], tf.shape(pixels)[2]
+        positive = (height > 0) & (width > 0)
+        pixels = require(positive, "The image has no pixels.", pixels)
+        pixels = container_graph.check_pixels(height, width, pixels)
+        return self._compress(lambda index: pixels[index, tf.newaxis], tf.shape(pixels)[0])
+
+    def latents(self, pixels):
+        """uint8 `[batch, height, width, channels]` to int32 `[batch, ⌈height/16⌉, ⌈width/16⌉, N]`."""
+        return {"latents": self._latents(pixels)}
+
+    def encode_slices(self, latents):
+        """int32 `[positions, N]` to the strings of their slices `[⌈positions/slice_length⌉]`."""
+        positions = tf.shape(latents)[0]
+        latents = require(positions > 0, "There are no latents to encode.", latents)
+        counts = container_graph.slice_counts(positions[tf.newaxis], [self._slice_length])
+        payload, lengths = self.coder.encode(latents, counts)
+        return {"slices": split_strings(payload, lengths)}
+
+    def _latents(self, pixels):
+        padded = pad_to_multiple(tf.cast(pixels, tf.float32), STRIDE)
+        latents = tf.round(analyze(padded, self.analysis, self._alpha, self._epsilon))
+        return tf.cast(tf.clip_by_value(latents, -_MAX_LATENT, _MAX_LATENT), tf.int32)
+
+    def _compress(self, get_pixels, batch):
+        batch = require(batch > 0, "The batch is empty.", batch)
+
+        def analyze_one(index):
+            pixels = get_pixels(index)
+            latents = tf.reshape(self._latents(pixels), [-1, self._num_filters])
+            return latents, tf.shape(pixels)[1], tf.shape(pixels)[2]
+
+        latents, height, width = _map_ragged(
+            analyze_one, batch, (tf.TensorSpec([None, self._num_filters], tf.int32),), 2
+        )
+        positions, numbers = container_graph.count_slices(height, width, self._slice_length)
+        counts = container_graph.slice_counts(positions, tf.fill([batch], self._slice_length))
+        # All slices of all images go through the coder at once.
+        payload, lengths = self.coder.encode(latents, counts)
+        last = tf.cumsum(numbers)
+        ends = tf.concat([[0], tf.cumsum(lengths)], 0)
+
+        def pack_one(index):
+            first_slice, last_slice = last[index] - numbers[index], last[index]
+            return self._container.pack(
+                payload[ends[first_slice] : ends[last_slice]],
+                lengths[first_slice:last_slice],
+                height[index],
+                width[index],
+                self._slice_length,
+            )
+
+        files = tf.map_fn(
+            pack_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1
+        )
+        return {"bitstream_bytes": files}
+
+
+class Decoder(tf.Module):
+    """The decoder of a rate point; `signatures` are those of its SavedModel.
+
+    Args:
+      rate_point: A `RatePoint`.
+      coder: A `coding.Coder` of its tables.
+    """
+
+    def __init__(self, rate_point, coder):
+        super().__init__(name="decoder")
+        self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
+        self._channels = rate_point.channels
+        self._num_filters = rate_point.num_filters
+        self._container = _container(rate_point)
+        self.coder = coder
+        self.synthesis = _Weights(rate_point.synthesis, "synthesis")
+
+    def signatures(self):
+        """Returns a dict of functions with input signatures."""
+        strings = tf.TensorSpec([None], tf.string, "bitstream_bytes")
+        latents = tf.TensorSpec([None, None, None, self._num_filters], tf.int32, "latents")
+        slices = [
+            tf.TensorSpec([None], tf.string, "slices"),
+            tf.TensorSpec([], tf.int32, "slice_length"),
+            tf.TensorSpec([], tf.int32, "num_positions"),
+        ]
+        return {
+            "serving_default": tf.function(self.decompress_images, [strings]),
+            "pixels": tf.function(self.decompress_pixels, [strings]),
+            "latents": tf.function(self.decompress_latents, [strings]),
+            "decode_slices": tf.function(self.decode_slices, slices),
+            "synthesize": tf.function(self.synthesize, [latents]),
+        }
+
+    def decompress_images(self, bitstream_bytes):
+        """`.tfci` files `[batch]` to PNG files `[batch]`."""
+        get_latents, height, width, batch = self._decode(bitstream_bytes)
+
+        def write_one(index):
+            pixels = self._pixels(get_latents(index))[0, : height[index], : width[index]]
+            return tf.io.encode_png(pixels, _PNG_COMPRESSION)
+
+        images = tf.map_fn(
+            write_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1
+        )
+        return {"image_bytes": images}
+
+    def decompress_pixels(self, bitstream_bytes):
+        """`.tfci` files `[batch]` of images of one size to uint8 `[batch, height, width, channels]`."""
+        get_latents, height, width, batch = self._decode(bitstream_bytes)
+        get_latents = self._require_one_size(get_latents, height, width)
+        pixels = tf.map_fn(
+            lambda index: self._pixels(get_latents(index))[0, : height[0], : width[0]],
+            tf.range(batch),
+            fn_output_signature=tf.TensorSpec([None, None, self._channels], tf.uint8),
+            parallel_iterations=1,
+        )
+        return {"pixels": pixels}
+
+    def decompress_latents(self, bitstream_bytes):
+        """`.tfci` files `[batch]` of images of one size to int32 `[batch, ⌈height/16⌉, ⌈width/16⌉, N]`."""
+        get_latents, height, width, batch = self._decode(bitstream_bytes)
+        get_latents = self._require_one_size(get_latents, height, width)
+        latents = tf.map_fn(
+            lambda index: get_latents(index)[0],
+            tf.range(batch),
+            fn_output_signature=tf.TensorSpec([None, None, self._num_filters], tf.int32),
+            parallel_iterations=1,
+        )
+        return {"latents": latents}
+
+    def decode_slices(self, slices, slice_length, num_positions):
+        """Strings `[n]` to latents int32 `[num_positions, N]` and bool `[n]`, which of them look right."""
+        sizes = (slice_length, num_positions)
+        positive = (slice_length > 0) & (num_positions > 0)
+        sizes = require(positive, "The slices hold nothing.", sizes)
+        slice_length, num_positions = sizes
+        counts = container_graph.slice_counts(num_positions[tf.newaxis], slice_length[tf.newaxis])
+        same = tf.equal(tf.size(counts), tf.size(slices))
+        counts, slices = require(
+            same, "The number of slices does not fit their length.", (counts, slices)
+        )
+        payload = tf.io.decode_raw(tf.strings.reduce_join(slices), tf.uint8)
+        latents, valid = self.coder.decode(payload, tf.strings.length(slices), counts)
+        return {"latents": latents, "valid": valid}
+
+    def synthesize(self, latents):
+        """int32 `[batch, height, width, N]` to uint8 `[batch, 16 · height, 16 · width, channels]`."""
+        return {"pixels": self._pixels(latents)}
+
+    def _pixels(self, latents):
+        pixels = synthesize(tf.cast(latents, tf.float32), self.synthesis, self._alpha, self._epsilon)
+        return tf.saturate_cast(tf.round(pixels), tf.uint8)
+
+    def _decode(self, files):
+        """Returns a function of the index that gives `[1, h, w, N]`; heights, widths, batch size."""
+        batch = require(tf.size(files) > 0, "The batch is empty.", tf.size(files))
+        payload, lengths, height, width, slice_lengths = _map_ragged(
+            lambda index: self._container.unpack(files[index]),
+            batch,
+            (tf.TensorSpec([None], tf.uint8), tf.TensorSpec([None], tf.int32)),
+            3,
+        )
+        positions, _ = container_graph.count_slices(height, width, slice_lengths)
+        counts = container_graph.slice_counts(positions, slice_lengths)
+        latents, valid = self.coder.decode(payload, lengths, counts)
+        latents = require(tf.reduce_all(valid), "A slice of the file is damaged.", latents)
+        ends = tf.cumsum(positions)
+
+        def get_latents(index):
+            shape = tf.stack([1, -(-height[index] // STRIDE), -1, self._num_filters])
+            return tf.reshape(latents[ends[index] - positions[index] : ends[index]], shape)
+
+        return get_latents, height, width, batch
+
+    def _require_one_size(self, get_latents, height, width):
+        same = tf.reduce_all(tf.equal(height, height[0]) & tf.equal(width, width[0]))
+        message = "The images of a batch must have one size in this signature."
+        check = tf.debugging.Assert(same, [message])
+
+        def get_checked(index):
+            with tf.control_dependencies([check]):
+                return get_latents(tf.identity(index))
+
+        return get_checked
+
+
+def export(rate_point, directory, runtime="tfc"):
+    """Writes a rate point as SavedModels.
+
+    `directory/encoder/1` and `directory/decoder/1` with the signatures of
+    `Encoder` and `Decoder`, beside them `model.json`, which says what they are,
+    and with the tfc runtime also `prior.npz`, from which a training can start.
+    An earlier export of the same name is replaced, in one step.
+
+    Args:
+      rate_point: A `RatePoint`.
+      directory: Path whose last part should be the rate point's name.
+      runtime: "tfc" or "stock".
+    """
+    directory = os.path.abspath(directory)
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=".export-", dir=os.path.dirname(directory))
+    try:
+        os.chmod(temporary, 0o755)
+        for part in (Encoder, Decoder):
+            module = part(rate_point, make_coder(rate_point.tables, runtime))
+            path = os.path.join(temporary, module.name, "1")
+            tf.saved_model.save(
+                module,
+                path,
+                signatures=module.signatures(),
+                options=tf.saved_model.SaveOptions(save_debug_info=False),
+            )
+        with open(os.path.join(temporary, "model.json"), "w") as file:
+            json.dump(_describe(rate_point, runtime), file, indent=2)
+            file.write("\n")
+        if runtime == "tfc":
+            np.savez_compressed(os.path.join(temporary, "prior.npz"), **rate_point.prior)
+        if os.path.isdir(directory):
+            shutil.rmtree(directory)
+        os.rename(temporary, directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def make_coder(tables, runtime):
+    """Returns the `coding.Coder` of a runtime, "tfc" or "stock"."""
+    if runtime == "tfc":
+        return TfcCoder(tables)
+    raise ValueError(f"There is no runtime {runtime!r}, only {' and '.join(RUNTIMES)}.")
+
+
+def load_rate_point(directory):
+    """Reads a `RatePoint` back from what `export` with the tfc runtime wrote.
+
+    Raises:
+      FileNotFoundError: If something of it is missing.
+      ValueError: If it was exported for another runtime, or has been changed.
+    """
+    with open(os.path.join(directory, "model.json")) as file:
+        info = json.load(file)
+    if info["runtime"] != "tfc":
+        raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
+    decoder = _read_variables(directory, "decoder")
+    rate_point = RatePoint(
+        name=info.pop("name"),
+        lmbda=info.pop("lambda"),
+        num_filters=info.pop("num_filters"),
+        channels=info.pop("channels"),
+        slice_length=info.pop("slice_length"),
+        gdn_alpha=info.pop("gdn_alpha"),
+        gdn_epsilon=info.pop("gdn_epsilon"),
+        analysis=_read_transform(_read_variables(directory, "encoder"), "analysis"),
+        synthesis=_read_transform(decoder, "synthesis"),
+        tables=_read_tables(decoder),
+        info=info,
+    )
+    if rate_point.fingerprint() != info.pop("fingerprint"):
+        raise ValueError(f"{directory} has been changed: its fingerprint is not that in model.json.")
+    del info["runtime"]
+    with np.load(os.path.join(directory, "prior.npz")) as prior:
+        rate_point.prior = dict(prior)
+    return rate_point
+
+
+def _container(rate_point):
+    return container_graph.Container(
+        rate_point.name, rate_point.fingerprint(), rate_point.channels
+    )
+
+
+def _decode_image(data, channels):
+    """A PNG or JPEG file, string `[]`, to uint8 `[height, width, channels]`."""
+    is_png = tf.equal(tf.strings.substr(data, 0, 8), b"\x89PNG\r\n\x1a\n")
+    is_jpeg = tf.equal(tf.strings.substr(data, 0, 3), b"\xff\xd8\xff")
+    message = "The image is neither a PNG nor a JPEG file."
+    data, is_png = require(is_png | is_jpeg, message, (data, is_png))
+
+    def png_size():
+        # The first chunk of a PNG file begins with its width and height.
+        header = tf.pad(tf.io.decode_raw(tf.strings.substr(data, 0, 24), tf.uint8), [[0, 24]])
+        width, height = (
+            tf.reduce_sum(tf.bitwise.left_shift(tf.cast(header[at : at + 4], tf.int64), shifts))
+            for at in (16, 20)
+        )
+        return tf.stack([height, width])
+
+    shifts = tf.constant([24, 16, 8, 0], tf.int64)
+    size = tf.cond(
+        is_png,
+        png_size,
+        lambda: tf.cast(tf.io.extract_jpeg_shape(data)[:2], tf.int64),
+    )
+    data = container_graph.check_pixels(size[0], size[1], data)
+    pixels = tf.io.decode_image(data, channels, expand_animations=False)
+    return tf.ensure_shape(pixels, [None, None, channels])
+
+
+def _map_ragged(function, batch, specs, num_scalars):
+    """Maps `function` over `range(batch)`, whose first results differ in length.
+
+    Args:
+      function: Index to a tuple of tensors.
+      batch: int32 `[]`.
+      specs: `TensorSpec`s of the first results.
+      num_scalars: Number of int32 scalars that follow them.
+
+    Returns:
+      The first results of all indices concatenated, the scalars stacked.
+    """
+    arrays = [
+        tf.TensorArray(spec.dtype, batch, infer_shape=False, element_shape=spec.shape)
+        for spec in specs
+    ]
+    arrays += [tf.TensorArray(tf.int32, batch, element_shape=[]) for _ in range(num_scalars)]
+
+    def step(index, arrays):
+        results = function(index)
+        return index + 1, tuple(a.write(index, r) for a, r in zip(arrays, results))
+
+    _, arrays = tf.while_loop(
+        lambda index, arrays: index < batch, step, (tf.constant(0), tuple(arrays)), parallel_iterations=1
+    )
+    count = len(specs)
+    return [a.concat() for a in arrays[:count]] + [a.stack() for a in arrays[count:]]
+
+
+def _describe(rate_point, runtime):
+    return {
+        "name": rate_point.name,
+        "lambda": rate_point.lmbda,
+        "num_filters": rate_point.num_filters,
+        "channels": rate_point.channels,
+        "slice_length": rate_point.slice_length,
+        "gdn_alpha": rate_point.gdn_alpha,
+        "gdn_epsilon": rate_point.gdn_epsilon,
+        "fingerprint": rate_point.fingerprint(),
+        "runtime": runtime,
+        **rate_point.info,
+    }
+
+
+def _read_variables(directory, part):
+    """Variables of a SavedModel by name, without loading its graph."""
+    prefix = os.path.join(directory, part, "1", "variables", "variables")
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+    except (tf.errors.NotFoundError, ValueError):
+        raise FileNotFoundError(f"There is no SavedModel in {directory}/{part}.") from None
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    return {
+        key[: -len(suffix)]: reader.get_tensor(key)
+        for key in reader.get_variable_to_shape_map()
+        if key.endswith(suffix)
+    }
+
+
+def _read_transform(variables, name):
+    def values(field, count):
+        return [variables[f"{name}/{field}/{index}"] for index in range(count)]
+
+    return Transform(values("kernels", 3), values("biases", 3), values("betas", 2), values("gammas", 2))
+
+
+def _read_tables(variables):
+    lookup, active, offsets, constants = (
+        variables[f"coder/{field}"]
+        for field in ("lookup", "active_channels", "offsets", "constants")
+    )
+    cdfs = [None] * len(offsets)
+    starts = np.flatnonzero(lookup == -CodingTables.PRECISION)
+    for channel, row in zip(active, np.split(lookup, starts[1:])):
+        cdfs[channel] = row[1:]
+    return CodingTables(offsets, cdfs, constants)

@@ -1,0 +1,75 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+from balle2017.rate_point import CodingTables, RatePoint, Transform
+
+
+def random_cdf(random, size):
+    """A coding table of `size` values and an escape."""
+    weights = random.gamma(0.3, size=size + 1) + 1e-3
+    pmf = np.maximum(1, np.floor(weights / weights.sum() * (2**16 - size - 1))).astype(int)
+    pmf[np.argmax(pmf)] += 2**16 - pmf.sum()
+    return np.concatenate([[0], np.cumsum(pmf)]).astype(np.int32)
+
+
+def random_rate_point(name="tiny-1", num_filters=12, channels=3, slice_length=7, seed=0):
+    """An untrained rate point, whose latents often need the escape code."""
+    random = np.random.default_rng(seed)
+
+    def normal(*shape):
+        fan_in = np.prod(shape[:-1])
+        return random.normal(scale=2 / np.sqrt(fan_in), size=shape).astype(np.float32)
+
+    def transform(kernels, biases):
+        return Transform(
+            kernels=kernels,
+            biases=[np.linspace(-0.2, 0.3, size, dtype=np.float32) for size in biases],
+            betas=[np.ones(num_filters, np.float32)] * 2,
+            gammas=[(0.1 * np.eye(num_filters)).astype(np.float32)] * 2,
+        )
+
+    n, c = num_filters, channels
+    cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(n)]
+    for inactive in (1, 2, n - 1):
+        cdfs[inactive] = None
+    last = normal(5, 5, n, n) * np.linspace(1, 40, n, dtype=np.float32)
+    return RatePoint(
+        name=name,
+        lmbda=0.01,
+        num_filters=n,
+        channels=c,
+        slice_length=slice_length,
+        gdn_alpha=2,
+        gdn_epsilon=0.5,
+        analysis=transform([normal(9, 9, c, n), normal(5, 5, n, n), last], [n, n, n]),
+        synthesis=transform([normal(5, 5, n, n), normal(5, 5, n, n), normal(9, 9, c, n)], [n, n, c]),
+        tables=CodingTables(
+            offsets=random.integers(-4, 1, n).astype(np.int32),
+            cdfs=cdfs,
+            constants=np.where([cdf is None for cdf in cdfs], random.integers(-2, 3, n), 0).astype(
+                np.int32
+            ),
+        ),
+        prior={"matrix": normal(n, 3)},
+        info={"steps": 0},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_rate_point():
+    """A small untrained rate point of name `tiny-1`."""
+    return random_rate_point()
+
+
+@pytest.fixture(scope="session")
+def tiny_models_dir(tiny_rate_point, tmp_path_factory):
+    """A folder of models that holds `tiny-1`, exported with the tfc runtime."""
+    from balle2017.export import export
+
+    directory = tmp_path_factory.mktemp("saved_models")
+    export(tiny_rate_point, directory / "tiny-1")
+    return directory
