@@ -48,6 +48,18 @@ class Codec(abc.ABC):
         """Decodes a file made by `encode` to uint8 `[height, width, 3]`."""
 
 
+def pillow_bytes(pixels, file_format, **options):
+    """Encodes uint8 `[height, width, 3]` to the bytes of a file of one of Pillow's formats."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, file_format, **options)
+    return file.getvalue()
+
+
+def pillow_pixels(data):
+    """Decodes an image file's bytes to uint8 `[height, width, 3]`."""
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
 class PillowCodec(Codec):
     """A format that Pillow writes. Subclasses say with which options."""
 
@@ -66,12 +78,10 @@ class PillowCodec(Codec):
         """Keyword arguments of `PIL.Image.Image.save`."""
 
     def encode(self, pixels, quality):
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, self.format, **self.options(quality))
-        return file.getvalue()
+        return pillow_bytes(pixels, self.format, **self.options(quality))
 
     def decode(self, data):
-        return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+        return pillow_pixels(data)
 
 
 class Jpeg(PillowCodec):
@@ -165,6 +175,17 @@ def find(name):
             return codec()
     names = ", ".join(codec.name for codec in CODECS)
     raise CodecUnavailable(f"There is no codec {name!r}: choose of {names}, or name a class as module:Class.")
+
+
+def installed():
+    """One of each codec of `CODECS` whose library or models are installed."""
+    found = []
+    for codec in CODECS:
+        try:
+            found.append(codec())
+        except CodecUnavailable:
+            pass
+    return found
 
 
 def match_size(codec, pixels, size):

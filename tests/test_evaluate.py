@@ -1,0 +1,205 @@
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from balle2017 import bd, codecs, evaluate
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def picture(height, width, seed=0):
+    """A smooth random picture, uint8 `[height, width, 3]`."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, [6, 8, 3], np.uint8)
+    return np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(picture(176, 200)).save(images / "large.png")
+    Image.fromarray(picture(50, 70)).save(images / "small.png")
+    (images / "broken.png").write_bytes(b"not an image")
+    return images
+
+
+class Posterize(codecs.Codec):
+    """A new codec in a few lines, of a module that the package doesn't know."""
+
+    name, label, settings = "posterize", "Posterized PNG", "bits kept per sample"
+    qualities = scale = (2, 4, 6)
+
+    def encode(self, pixels, quality):
+        step = 2 ** (8 - quality)
+        return codecs.pillow_bytes(pixels // step * step + step // 2, "PNG")
+
+    def decode(self, data):
+        return codecs.pillow_pixels(data)
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "balle2017.evaluate", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("codec", [c for c in codecs.installed() if isinstance(c, codecs.PillowCodec)],
+                         ids=lambda codec: codec.name)
+def test_codecs_round_trip_and_rate_grows_with_quality(codec):
+    pixels = picture(96, 128)
+    assert list(codec.qualities) == sorted(codec.qualities)
+    assert set(codec.qualities) <= set(codec.scale) or codec.name == "jpeg2000"
+    sizes, errors = [], []
+    for quality in (codec.qualities[2], codec.qualities[-2]):
+        data = codec.encode(pixels, quality)
+        decoded = codec.decode(data)
+        assert decoded.shape == pixels.shape and decoded.dtype == np.uint8
+        sizes.append(len(data))
+        errors.append(np.mean(np.square(decoded.astype(float) - pixels)))
+    assert sizes[0] < sizes[1] and errors[0] > errors[1]
+
+
+def test_jpeg2000_decorrelates_colours():
+    """Without the multi-component transform it would spend its bits three times."""
+    gray = np.repeat(picture(128, 128)[..., :1], 3, axis=-1)
+    noise = np.random.default_rng(0).integers(-20, 20, [128, 128, 1])
+    pixels = np.clip(gray + noise, 0, 255).astype(np.uint8)
+    codec = codecs.Jpeg2000()
+    decoded = codec.decode(codec.encode(pixels, 0.5))
+    without = codecs.pillow_bytes(pixels, "JPEG2000", irreversible=True, quality_mode="rates",
+                                  quality_layers=[48], no_jp2=True, mct=0)
+    worse = codecs.pillow_pixels(without)
+    assert np.mean(np.square(pixels - decoded.astype(float))) < np.mean(np.square(pixels - worse.astype(float)))
+
+
+def test_match_size_finds_the_nearest_file():
+    pixels = picture(128, 160)
+    codec = codecs.Jpeg()
+    sizes = {quality: len(codec.encode(pixels, quality)) for quality in codec.scale}
+    quality, data = codecs.match_size(codec, pixels, 1500)
+    assert len(data) == sizes[quality]
+    assert abs(len(data) - 1500) <= 1.1 * min(abs(size - 1500) for size in sizes.values())
+
+
+def test_records_hold_actual_sizes_and_small_images_have_no_ms_ssim(folder, tmp_path):
+    chosen = [(codecs.Jpeg(), (20, 80))]
+    records = evaluate.evaluate(evaluate.find_images(folder), chosen, tmp_path / "kept")
+    assert [r["image"] for r in records] == ["large.png"] * 2 + ["small.png"] * 2
+    for record in records:
+        pixels = evaluate.read_image(folder / record["image"])
+        assert record["bytes"] == len(codecs.Jpeg().encode(pixels, record["quality"]))
+        assert record["bpp"] == pytest.approx(8 * record["bytes"] / (pixels.size / 3))
+        assert (record["ms_ssim_rgb"] is None) == (record["image"] == "small.png")
+    [low, high] = evaluate.aggregate(records)["jpeg"]
+    assert low["quality"] == 20 and low["images"] == 2 and low["bpp"] < high["bpp"]
+    assert low["ms_ssim_rgb"] == records[0]["ms_ssim_rgb"]
+    assert low["psnr_rgb"] == pytest.approx((records[0]["psnr_rgb"] + records[2]["psnr_rgb"]) / 2)
+
+
+def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    path = folder / "small.png"
+    measured = []
+
+    def measure(codec, quality, pixels):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(quality)
+        return original(codec, quality, pixels)
+
+    original = evaluate.measure
+    monkeypatch.setattr(evaluate, "measure", measure)
+    chosen = [(codecs.Jpeg(), (10, 50, 90))]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.Results(tmp_path).of_image(path, chosen)
+    monkeypatch.setattr(evaluate, "measure", lambda *a: measured.append(a[1]) or original(*a))
+    records = evaluate.Results(tmp_path).of_image(path, chosen)
+    assert measured == [10, 50, 90]
+    assert [record["quality"] for record in records] == [10, 50, 90]
+
+    # Other pixels or other settings are another measurement.
+    Image.fromarray(picture(50, 70, seed=1)).save(path)
+    evaluate.Results(tmp_path).of_image(path, chosen)
+    assert len(measured) == 6
+    monkeypatch.setattr(chosen[0][0], "settings", "other settings")
+    evaluate.Results(tmp_path).of_image(path, chosen)
+    assert len(measured) == 9
+
+
+def test_command_writes_all_formats_and_takes_a_new_codec(folder, tmp_path):
+    out = tmp_path / "out"
+    done = run("--images", folder, "--out", out, "--codecs=jpeg,tests.test_evaluate:Posterize",
+               "--quality=jpeg=20,50,80", "--viewer_images=1", "--viewer_bpp=0.5,1")
+    assert done.returncode == 0, done.stderr
+    assert "broken.png" in done.stderr and "small.png" in done.stdout
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["aggregate"]) == {"jpeg", "posterize"}
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 6 and rows[0]["codec"] == "jpeg"
+    compressai = json.loads((out / "compressai" / "jpeg.json").read_text())
+    assert {"psnr-rgb", "ms-ssim-rgb", "bpp", "encoding_time", "decoding_time"} <= set(compressai["results"])
+    assert {len(values) for values in compressai["results"].values()} == {3}
+    # What was written reads as a published curve, too.
+    [jpeg, _] = bd.load_published(out / "compressai")
+    assert len(jpeg.points["psnr_rgb"][0]) == 3
+    assert (out / "report.html").stat().st_size > 10000
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (["--images=no_such_folder", "--out=unused"], "no_such_folder"),
+        (["--images=tests", "--out=unused"], "no images"),
+        (["--images=.", "--out=unused", "--codecs=gif"], "'gif'"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments, word, tmp_path):
+    Image.fromarray(picture(20, 20)).save(tmp_path / "a.png")
+    arguments = [a.replace("--images=.", f"--images={tmp_path}") for a in arguments]
+    arguments = [a.replace("unused", str(tmp_path / "out")) for a in arguments]
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert word in done.stderr and "Traceback" not in done.stderr
+
+
+def curve(name, bpp, psnr):
+    result = bd.Curve(name, name, "")
+    result.add("psnr_rgb", bpp, psnr)
+    return result
+
+
+def test_bd_of_curves_with_a_known_difference():
+    bpp = np.array([0.2, 0.4, 0.8, 1.6])
+    a = curve("a", bpp, [28, 31, 34, 37])
+    half = curve("half", bpp / 2, [28, 31, 34, 37])
+    better = curve("better", bpp, [29, 32, 35, 38])
+    nowhere = curve("nowhere", bpp, [50, 51, 52, 53])
+    assert bd.bd_rate(a, half) == pytest.approx(-50, abs=0.5)
+    assert bd.bd_rate(half, a) == pytest.approx(100, abs=2)
+    assert bd.bd_quality(a, better) == pytest.approx(1)
+    assert bd.bd_rate(a, nowhere) is None
+    assert bd.bd_rate(a, half, "ms_ssim_rgb") is None
+    assert bd.matrix([a, half])[0][1] == bd.bd_rate(a, half)
+
+
+def test_points_that_cost_more_for_less_are_left_out():
+    a = curve("a", [0.2, 0.4, 0.8], [28, 31, 34])
+    bent = curve("bent", [0.2, 0.4, 0.6, 0.8], [28, 31, 30.5, 34])
+    assert bd.bd_rate(a, bent) == pytest.approx(0, abs=1e-6)
+
+
+def test_published_tables_stand_where_they_are_known_to_stand():
+    """Against figures that were computed independently when the tables were gathered."""
+    published = {c.name: c for c in bd.load_published(ROOT / "experiments/data/kodak")}
+    paper = published["tfc-balle-2017-iclr-opt-mse"]
+    assert len(paper.points["psnr_rgb"][0]) == 8
+    known = {"tfc-jpeg420": -44, "tfc-j2k-kdu5": -19, "tfc-webp": -15, "tfc-bpg444": 33, "compressai-av1": 41}
+    for name, rate in known.items():
+        assert bd.bd_rate(published[name], paper) == pytest.approx(rate, abs=0.6)
+    assert set(paper.points) == set(bd.MEASURES)
