@@ -1,0 +1,100 @@
+"""Picture files to `.tfci` files and back: what the commands and the pipeline do to each file."""
+
+import dataclasses
+import io
+from typing import List, Optional
+
+import numpy as np
+
+from balle2017 import codec, images
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How files are converted, the same for all of a run.
+
+    Attributes:
+      model: Name of a model, or with `target_bpp` of a family (`bls2017-mse`).
+      models_dir: See `codec.models_dir`.
+      target_bpp: Bits per pixel to come close to; `None`: as `model` gives.
+      bpp_strict: Whether `target_bpp` must not be exceeded.
+      keep_metadata, keep_gps: What `compress` keeps of EXIF, ICC profile, XMP.
+      max_pixels: Larger pictures are refused.
+      salvage: Whether `decompress` decodes what is left of a damaged file.
+    """
+
+    model: Optional[str] = None
+    models_dir: Optional[str] = None
+    target_bpp: Optional[float] = None
+    bpp_strict: bool = False
+    keep_metadata: bool = False
+    keep_gps: bool = False
+    max_pixels: int = images.MAX_PIXELS
+    salvage: bool = False
+
+
+@dataclasses.dataclass
+class Result:
+    """A converted file.
+
+    Attributes:
+      data: The bytes of the new file.
+      pixels: The picture, uint8 `[height, width, channels]`.
+      model: Name of the model.
+      notices: Sentences for the user about what was lost.
+      damaged: Whether parts of the picture are lost (only with `salvage`).
+    """
+
+    data: bytes
+    pixels: np.ndarray
+    model: str
+    notices: List[str]
+    damaged: bool = False
+
+
+def compress(source, options) -> Result:
+    """Makes a `.tfci` file of a picture file (a path or a binary file object).
+
+    Raises:
+      images.ImageError, codec.ModelError, OSError: As their sentences say.
+    """
+    models = candidates(options)
+    picture = images.read(
+        source,
+        channels=models[0].channels,
+        max_pixels=options.max_pixels,
+        keep_metadata=options.keep_metadata or options.keep_gps,
+        keep_gps=options.keep_gps,
+    )
+    if options.target_bpp is None:
+        model, data = models[0], models[0].compress(picture.pixels, picture.metadata)
+    else:
+        model, data = codec.compress_to_bpp(
+            models, picture.pixels, options.target_bpp, options.bpp_strict, picture.metadata
+        )
+    return Result(data, picture.pixels, model.name, picture.notices)
+
+
+def decompress(data, options, format="PNG") -> Result:
+    """Makes a picture file of the bytes of a `.tfci` file.
+
+    Raises:
+      bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
+    """
+    decoded = codec.decompress(data, options.models_dir, options.max_pixels, options.salvage)
+    out = io.BytesIO()
+    images.write(out, decoded.pixels, decoded.metadata, format)
+    return Result(
+        out.getbuffer(), decoded.pixels, decoded.model, decoded.notices, bool(decoded.lost)
+    )
+
+
+def candidates(options):
+    """The models that `compress` chooses from: one, or with a target all of a family.
+
+    Raises:
+      codec.ModelError: If there is none.
+    """
+    if options.target_bpp is None:
+        return [codec.load(options.model, options.models_dir)]
+    return codec.load_family(options.model, options.models_dir)

@@ -1,0 +1,381 @@
+"""Compresses photographs to `.tfci` files and back: `python -m balle2017.tfci --help`."""
+
+import argparse
+import io
+import os
+import signal
+import sys
+import warnings
+
+from PIL import Image
+
+from balle2017 import bitstream, codec, convert, folders, images
+
+_DONE, _FAILED, _USAGE, _INCOMPLETE, _INTERRUPTED = 0, 1, 2, 3, 130
+
+_EPILOG = """\
+exit status:
+  0    done
+  1    a file, or one of several, could not be read, converted or written
+  2    the command line or the model is wrong; nothing was done
+  3    with --salvage: decoded, but parts of a picture are lost
+  130  interrupted; what has been written is complete, and the same command goes on from there
+
+Models are looked for in --models_dir, else in $BALLE2017_MODELS, else in what ships with the package.
+"""
+
+_COMPRESS = """\
+Compresses pictures.
+
+  balle2017 compress MODEL INPUT [OUTPUT]
+  balle2017 compress --target_bpp B [--bpp_strict] FAMILY INPUT [OUTPUT]
+  balle2017 compress MODEL FOLDER_OR_GLOB... --out DIR [--jobs N]
+
+Reads all that Pillow reads. EXIF orientation is applied, transparency becomes white, 16 bits become
+8, of animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or
+output.
+"""
+
+_DECOMPRESS = """\
+Decompresses .tfci files, with the model that each names.
+
+  balle2017 decompress INPUT [OUTPUT]
+  balle2017 decompress FOLDER_OR_GLOB... --out DIR [--jobs N]
+
+OUTPUT is INPUT.png by default, and its extension says the format; - is standard input or output
+(as PNG).
+"""
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status."""
+    args = _parser().parse_args(argv)
+    _quiet_pillow(args)
+    try:
+        # Ended by another program is like ended by the user.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return args.run(args)
+    except KeyboardInterrupt:
+        print("balle2017: interrupted", file=sys.stderr)
+        sys.stderr.flush()
+        # Threads may still be at work: without waiting for them, but for a file being written.
+        with folders.write_lock:
+            os._exit(_INTERRUPTED)
+
+
+def run():
+    """The installed command `balle2017`."""
+    sys.exit(main())
+
+
+def compress(args):
+    """`compress`, of one file or many."""
+    options = _options(
+        args,
+        model=args.model,
+        target_bpp=args.target_bpp,
+        bpp_strict=args.bpp_strict,
+        keep_metadata=args.keep_metadata,
+        keep_gps=args.keep_gps,
+    )
+    if args.bpp_strict and args.target_bpp is None:
+        return _complain("--bpp_strict needs --target_bpp.", _USAGE)
+    try:
+        convert.candidates(options)
+    except codec.ModelError as error:
+        return _complain(error, _USAGE)
+    if args.out:
+        return _run_folder(
+            args,
+            lambda source, _: convert.compress(source, options),
+            folders.picture_extensions(),
+            ".tfci",
+        )
+    source, target, status = _source_and_target(args, ".tfci")
+    if status:
+        return status
+    if os.path.isfile(target) and not args.overwrite and not _is_bitstream(target):
+        return _complain(
+            f"{target} exists and is no .tfci file; --overwrite replaces it, and several inputs"
+            " need --out.",
+            _USAGE,
+        )
+    return _run_one(source, target, lambda data: convert.compress(io.BytesIO(data), options), args)
+
+
+def decompress(args):
+    """`decompress`, of one file or many."""
+    options = _options(args, salvage=args.salvage)
+
+    def convert_file(data, target):
+        format = "PNG" if target == "-" else images.format_of(target)
+        return convert.decompress(data, options, format)
+
+    if args.out:
+
+        def convert_path(source, target):
+            with open(source, "rb") as file:
+                return convert_file(file.read(), target)
+
+        return _run_folder(args, convert_path, {".tfci"}, ".png")
+    source, target, status = _source_and_target(args, ".png")
+    if status:
+        return status
+    return _run_one(source, target, lambda data: convert_file(data, target), args)
+
+
+def models(args):
+    """`models`."""
+    try:
+        infos = codec.list_models(args.models_dir)
+        folder = codec.models_dir(args.models_dir)
+    except codec.ModelError as error:
+        return _complain(error, _USAGE)
+    if not infos:
+        return _complain(f"No models are installed in {folder}.", _FAILED)
+    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
+    for info in infos:
+        figures = info.get("kodak") or {}
+        bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
+        psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
+        line = f"{info['name']:<20} {info['lambda']:8g} {info['num_filters']:8} {bpp} {psnr}"
+        print(line.rstrip())
+    return _DONE
+
+
+def _parser():
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="balle2017",
+        description="A learned image codec (Ballé, Laparra & Simoncelli, 2017).",
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--models_dir", metavar="DIR", help="folder of models")
+
+    files = argparse.ArgumentParser(add_help=False, parents=[common])
+    files.add_argument("--out", metavar="DIR", help="where the outputs of several inputs go")
+    files.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="pictures that are worked on at the same time (default: the processor's cores)",
+    )
+    files.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist (default: with --out they are skipped)",
+    )
+    files.add_argument(
+        "--max_pixels",
+        metavar="N",
+        type=_positive,
+        default=images.MAX_PIXELS,
+        help="refuse larger pictures (default: %(default)s)",
+    )
+
+    sub = commands.add_parser(
+        "compress",
+        parents=[files],
+        help="pictures to .tfci files",
+        usage="balle2017 compress [options] MODEL INPUT... [OUTPUT]",
+        description=_COMPRESS,
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.add_argument("model", metavar="MODEL", help="such as bls2017-mse-4, see `balle2017 models`")
+    sub.add_argument("paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs")
+    sub.add_argument(
+        "--target_bpp",
+        metavar="B",
+        type=_positive_float,
+        help="take the model of the family MODEL that comes closest to B bits per pixel",
+    )
+    sub.add_argument(
+        "--bpp_strict", action="store_true", help="stay below --target_bpp, or fail"
+    )
+    sub.add_argument(
+        "--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result"
+    )
+    sub.add_argument(
+        "--keep_metadata",
+        action="store_true",
+        help="keep EXIF, ICC profile and XMP, but for positions, maker notes and thumbnails",
+    )
+    sub.add_argument(
+        "--keep_gps", action="store_true", help="like --keep_metadata, and keep positions too"
+    )
+    sub.set_defaults(run=compress)
+
+    sub = commands.add_parser(
+        "decompress",
+        parents=[files],
+        help=".tfci files to pictures",
+        usage="balle2017 decompress [options] INPUT... [OUTPUT]",
+        description=_DECOMPRESS,
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.add_argument("paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs")
+    sub.add_argument(
+        "--salvage", action="store_true", help="decode what is left of damaged files"
+    )
+    sub.set_defaults(run=decompress, verbose=False)
+
+    sub = commands.add_parser(
+        "models", parents=[common], help="what is installed", epilog=_EPILOG, formatter_class=formatter
+    )
+    sub.set_defaults(run=models, max_pixels=images.MAX_PIXELS)
+    return parser
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive number"
+
+
+def _positive_float(text):
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+_positive_float.__name__ = "positive number"
+
+
+def _options(args, **options):
+    return convert.Options(models_dir=args.models_dir, max_pixels=args.max_pixels, **options)
+
+
+def _quiet_pillow(args):
+    """Lets `--max_pixels` be the limit, in place of Pillow's own; Pillow warns at half of it."""
+    Image.MAX_IMAGE_PIXELS = args.max_pixels // 2 + 1
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _source_and_target(args, suffix):
+    """The two paths of a single conversion, and an exit status if there are none."""
+    if len(args.paths) > 2:
+        return None, None, _complain("Several inputs need --out, the folder of the outputs.", _USAGE)
+    source = args.paths[0]
+    if os.path.isdir(source):
+        return None, None, _complain("A folder needs --out, the folder of the outputs.", _USAGE)
+    target = args.paths[1] if len(args.paths) == 2 else "-" if source == "-" else source + suffix
+    if target != "-":
+        if os.path.isdir(target):
+            return None, None, _complain(f"{target} is a folder, which needs --out.", _USAGE)
+        if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+            return None, None, _complain("Input and output are the same file.", _USAGE)
+        if not os.path.isdir(os.path.dirname(target) or "."):
+            return None, None, _complain(f"There is no folder {os.path.dirname(target)}.", _USAGE)
+    elif sys.stdout.isatty():
+        return None, None, _complain("The output is no text and not for a terminal.", _USAGE)
+    return source, target, None
+
+
+def _is_bitstream(path):
+    with open(path, "rb") as file:
+        return file.read(4) in (bitstream.MAGIC, b"")
+
+
+def _run_one(source, target, convert_data, args):
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(source, "rb") as file:
+                data = file.read()
+        result = convert_data(data)
+        if args.verbose:
+            _report(result, args, sys.stderr if target == "-" else sys.stdout)
+        if target == "-":
+            sys.stdout.buffer.write(result.data)
+            sys.stdout.buffer.flush()
+        else:
+            folders.write(target, result.data)
+    except Exception as error:
+        sentence = _explain(error)
+        if sentence is None:
+            raise
+        return _complain(sentence, _FAILED, source)
+    for notice in result.notices:
+        _complain(notice, _DONE, source)
+    return _INCOMPLETE if result.damaged else _DONE
+
+
+def _run_folder(args, convert_path, extensions, suffix):
+    if args.verbose:
+        return _complain("--verbose is for a single file.", _USAGE)
+    files = folders.find(args.paths, extensions, args.out, suffix)
+    if not files:
+        return _complain(f"There are no files to {args.command} in {', '.join(args.paths)}.", _USAGE)
+    try:
+        os.makedirs(args.out, exist_ok=True)
+    except OSError as error:
+        return _complain(_explain(error), _USAGE, args.out)
+    summary = folders.run(
+        files, convert_path, args.jobs, args.overwrite, _explain, args.command
+    )
+    for path, notice in summary.notices:
+        _complain(notice, _DONE, path)
+    size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"
+    print(f"{summary.done} files {args.command}ed into {args.out}, {size}.")
+    if summary.skipped:
+        print(f"{summary.skipped} skipped: their outputs exist (--overwrite replaces them).")
+    if summary.failures:
+        print(f"{len(summary.failures)} failed:", file=sys.stderr)
+        for path, sentence in summary.failures:
+            _complain(sentence, _FAILED, path)
+        return _FAILED
+    return _INCOMPLETE if summary.damaged else _DONE
+
+
+def _report(result, args, file):
+    """Prints rate and distortion of a compressed picture, by decoding it."""
+    from balle2017 import metrics
+
+    decoded = codec.decompress(bytes(result.data), args.models_dir, args.max_pixels).pixels
+    height, width = decoded.shape[:2]
+    lines = [
+        f"model    {result.model}",
+        f"size     {len(result.data)} bytes for {width}×{height} pixels",
+        f"bpp      {8 * len(result.data) / (width * height):.4f}",
+        f"PSNR     {metrics.psnr(result.pixels, decoded):.2f} dB",
+    ]
+    similarity = metrics.ms_ssim(result.pixels, decoded)
+    if similarity is None:
+        lines.append(f"MS-SSIM  not defined for sides below {metrics.MS_SSIM_MIN_SIDE} pixels")
+    else:
+        lines.append(f"MS-SSIM  {similarity:.4f} ({metrics.decibels(similarity):.2f} dB)")
+    print("\n".join(lines), file=file)
+
+
+def _explain(error):
+    """One sentence for what a user can do something about; `None` for a bug."""
+    if isinstance(error, (images.ImageError, bitstream.BitstreamError, codec.ModelError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for it."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}".rstrip(".") + "."
+    return None
+
+
+def _complain(sentence, status, path=None):
+    where = f"{path}: " if path else ""
+    print(f"balle2017: {where}{sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    run()

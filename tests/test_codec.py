@@ -1,0 +1,224 @@
+"""Pixels to bytes and back: sizes, tiles, and models that are not there."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from balle2017 import bitstream, codec
+from balle2017.bitstream import BitstreamError, DamagedError
+from balle2017.codec import ModelError
+
+
+def photograph(height, width, channels=3, seed=0):
+    """Smooth random pixels."""
+    small = np.random.default_rng(seed).integers(0, 256, [height // 8 + 2, width // 8 + 2, 3], np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
+    return image[:, :, :channels]
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_models_dir):
+    return codec.load("tiny-1", tiny_models_dir)
+
+
+def whole_latents(model, pixels):
+    return model._call("encoder", "latents", pixels=pixels[None])["latents"][0]
+
+
+def coded_latents(model, pixels):
+    """What the decoder gets to see: inactive channels have their constants."""
+    return model.decode_latents(bitstream.unpack(model.compress(pixels)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (16, 16), (33, 47), (100, 75)])
+def test_any_size_goes_through(tiny, tiny_models_dir, size):
+    data = tiny.compress(photograph(*size))
+    decoded = codec.decompress(data, tiny_models_dir)
+    assert decoded.pixels.shape == (*size, 3) and decoded.pixels.dtype == np.uint8
+    assert decoded.notices == [] and decoded.model == "tiny-1"
+
+
+def test_decoded_latents_are_the_encoder_s(tiny, tiny_rate_point):
+    pixels = photograph(120, 90)
+    active = tiny_rate_point.tables.active
+    expected = whole_latents(tiny, pixels)
+    np.testing.assert_array_equal(coded_latents(tiny, pixels)[..., active], expected[..., active])
+
+
+def test_files_are_those_of_the_graph(tiny):
+    pixels = photograph(64, 80)
+    outputs = tiny._call("encoder", "pixels", pixels=pixels[None])
+    assert tiny.compress(pixels) == outputs["bitstream_bytes"][0]
+
+
+def test_decoded_pixels_are_those_of_the_graph(tiny, tiny_models_dir):
+    data = tiny.compress(photograph(70, 50))
+    outputs = tiny._call("decoder", "pixels", bitstream_bytes=[data])
+    np.testing.assert_array_equal(codec.decompress(data, tiny_models_dir).pixels, outputs["pixels"][0])
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(codec, "_TILE_SIDE", 8)
+    monkeypatch.setattr(codec, "_TILE_AREA", 64)
+    monkeypatch.setattr(codec, "_CODER_POSITIONS", 20)
+
+
+@pytest.mark.parametrize("size", [(300, 350), (131, 1000), (1000, 20), (129, 129)])
+def test_tiles_give_what_the_whole_picture_gives(tiny, tiny_models_dir, small_tiles, size):
+    pixels = photograph(*size)
+    whole = whole_latents(tiny, pixels)
+    tiled = np.concatenate(list(tiny.analyze(pixels)))
+    # Only where float rounding falls on a tie.
+    assert np.mean(tiled != whole) < 1e-4 and np.abs(tiled - whole).max() <= 1
+    data = tiny.compress(pixels)
+    latents = tiny.decode_latents(bitstream.unpack(data))
+    expected = tiny._call("decoder", "synthesize", latents=latents[None])["pixels"]
+    expected = expected[0, : size[0], : size[1]].astype(int)
+    assert np.abs(codec.decompress(data, tiny_models_dir).pixels - expected).max() <= 1
+
+
+def test_one_latent_less_of_context_is_not_enough(tiny, small_tiles, monkeypatch):
+    pixels = photograph(300, 350)
+    whole = whole_latents(tiny, pixels)
+    for context in ((0, 2), (1, 1)):
+        monkeypatch.setattr(codec, "_ANALYSIS_CONTEXT", context)
+        assert np.mean(np.concatenate(list(tiny.analyze(pixels))) != whole) > 1e-3
+
+
+def test_tiles_are_bounded():
+    for height, width in [(1, 10**6), (10**5, 3), (500, 700), (63, 100), (64, 65), (2000, 2000)]:
+        for context in (codec._ANALYSIS_CONTEXT, codec._SYNTHESIS_CONTEXT):
+            rows, cols = codec._tiling(height, width, sum(context))
+            assert [r[0] for r in rows] == [0] + [r[1] for r in rows[:-1]] and rows[-1][1] == height
+            assert [c[0] for c in cols] == [0] + [c[1] for c in cols[:-1]] and cols[-1][1] == width
+            sides = [
+                max(b - a for a, b in (codec._widen(*span, size, context) for span in spans))
+                for spans, size in ((rows, height), (cols, width))
+            ]
+            assert sides[0] * sides[1] <= codec._TILE_AREA
+
+
+def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir):
+    pixels = photograph(160, 160)
+    data = tiny.compress(pixels)
+    contents = bitstream.unpack(data)
+    assert contents.num_slices == 15
+    start = data.index(contents.slices[5])
+    bad = data[:start] + bytes(b ^ 0x5A for b in data[start : start + 4]) + data[start + 4 :]
+    with pytest.raises(DamagedError, match="slice 6 of 15"):
+        codec.decompress(bad, tiny_models_dir)
+    salvaged = codec.decompress(bad, tiny_models_dir, salvage=True)
+    assert salvaged.lost == [5]
+    assert "1 of 15 slices are lost, between the rows 48 and 80" in salvaged.notices[1]
+    good = codec.decompress(data, tiny_models_dir).pixels
+    # Slice 5 is positions 35–41: latent rows 3 and 4, and synthesis reaches 1 up and 2 down.
+    np.testing.assert_array_equal(salvaged.pixels[:32], good[:32])
+    np.testing.assert_array_equal(salvaged.pixels[112:], good[112:])
+    assert (salvaged.pixels[48:80] != good[48:80]).any()
+
+
+def test_another_model_is_refused(tiny, tiny_models_dir):
+    data = tiny.compress(photograph(30, 30))
+    contents = bitstream.unpack(data)
+    foreign = bitstream.pack(dataclasses.replace(contents, fingerprint=contents.fingerprint ^ 1))
+    with pytest.raises(ModelError, match="cannot decode it"):
+        codec.decompress(foreign, tiny_models_dir)
+    unknown = bitstream.pack(dataclasses.replace(contents, model="other-3"))
+    with pytest.raises(ModelError, match="no model other-3.*tiny-1"):
+        codec.decompress(unknown, tiny_models_dir)
+    gray = bitstream.pack(dataclasses.replace(contents, channels=1))
+    with pytest.raises(BitstreamError, match="1 channels"):
+        codec.decompress(gray, tiny_models_dir)
+
+
+def test_pixel_limit(tiny, tiny_models_dir):
+    data = tiny.compress(photograph(30, 30))
+    with pytest.raises(BitstreamError, match="30×30.*--max_pixels"):
+        codec.decompress(data, tiny_models_dir, max_pixels=899)
+    assert codec.decompress(data, tiny_models_dir, max_pixels=900).pixels.shape == (30, 30, 3)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros([0, 5, 3], np.uint8),
+        np.zeros([5, 5, 1], np.uint8),
+        np.zeros([5, 5, 3], np.float32),
+        np.zeros([5, 5], np.uint8),
+    ],
+)
+def test_wrong_pixels_are_refused(tiny, pixels):
+    with pytest.raises(ValueError):
+        tiny.compress(pixels)
+
+
+def test_models_are_found(tiny_models_dir, tmp_path, monkeypatch):
+    assert [info["name"] for info in codec.list_models(tiny_models_dir)] == ["tiny-1"]
+    monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))
+    assert codec.models_dir() == tiny_models_dir
+    assert codec.models_dir(tmp_path) == tmp_path
+    assert codec.load(f"{tiny_models_dir}/tiny-1").name == "tiny-1"
+    with pytest.raises(ModelError, match="no model tiny-2.*installed are tiny-1"):
+        codec.load("tiny-2")
+    with pytest.raises(ModelError, match="no folder of models"):
+        codec.models_dir(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="no model in"):
+        codec.load(str(tmp_path / "tiny-1"))
+
+
+def test_broken_models_are_errors(tiny_models_dir, tmp_path):
+    folder = tmp_path / "tiny-1"
+    shutil.copytree(tiny_models_dir / "tiny-1", folder)
+    (folder / "decoder" / "1" / "saved_model.pb").write_bytes(b"broken")
+    data = codec.load("tiny-1", tmp_path).compress(photograph(20, 20))
+    with pytest.raises(ModelError, match="decoder of tiny-1 cannot be loaded"):
+        codec.decompress(data, tmp_path)
+    (folder / "model.json").write_text('{"name": "tiny-1"}')
+    with pytest.raises(ModelError, match="model.json is damaged"):
+        codec.list_models(tmp_path)
+
+
+class FixedRate:
+    """A model whose files have a given size."""
+
+    def __init__(self, size):
+        self.name, self.size = f"fixed-{size}", size
+
+    def compress(self, pixels, metadata):
+        return bytes(self.size)
+
+
+@pytest.mark.parametrize(
+    "bpp, strict, size",
+    [(1, False, 20), (1, True, 10), (0.1, False, 10), (50, True, 90), (2.4, True, 30), (4, False, 40)],
+)
+def test_target_bpp(bpp, strict, size):
+    models = [FixedRate(size) for size in (10, 20, 30, 40, 90)]
+    pixels = np.zeros([10, 13, 3], np.uint8)
+    model, data = codec.compress_to_bpp(models, pixels, bpp, strict)
+    assert len(data) == model.size == size
+
+
+def test_strict_target_that_no_model_reaches():
+    with pytest.raises(ModelError, match="Even fixed-10 takes 0.8000 bits"):
+        codec.compress_to_bpp([FixedRate(10)], np.zeros([10, 10, 3], np.uint8), 0.5, True)
+
+
+def test_decoding_needs_no_encoder_and_import_needs_no_tensorflow(tiny, tiny_models_dir, tmp_path):
+    shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
+    shutil.rmtree(tmp_path / "tiny-1" / "encoder")
+    (tmp_path / "a.tfci").write_bytes(tiny.compress(photograph(40, 30)))
+    program = """
+import sys
+from balle2017 import codec, tfci
+assert "tensorflow" not in sys.modules
+print(codec.decompress(open("a.tfci", "rb").read(), ".").pixels.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(40, 30, 3)\n", "")
