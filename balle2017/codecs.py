@@ -14,6 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
+from balle2017.codec import ModelError, decompress, list_models, load_family
 
 class CodecUnavailable(Exception):
     """The codec's library or models are not installed; says in one sentence what to do."""
@@ -26,7 +27,7 @@ class Codec(abc.ABC):
       name: Short name, for the command line and for file names.
       label: Name for people.
       settings: Everything besides the quality that decides about the bytes,
-        software versions included: kept results are only valid for the same settings.
+        software versions included, for people.
       qualities: The qualities to measure unless told otherwise, by ascending rate.
       scale: All qualities that `match_size` may choose from, by ascending rate.
       media_type: Media type if browsers show the files, else `None`.
@@ -38,6 +39,10 @@ class Codec(abc.ABC):
     qualities: tuple
     scale: tuple
     media_type = None
+
+    def version(self, quality):
+        """What decides about the bytes at this quality: kept results are only valid for the same."""
+        return self.settings
 
     @abc.abstractmethod
     def encode(self, pixels, quality):
@@ -152,14 +157,55 @@ class JpegXl(PillowCodec):
         return dict(quality=quality, effort=9)
 
 
+class RatePoints(Codec):
+    """A family of this package's models, such as `bls2017-mse`; the quality is the number in a model's name.
+
+    Args:
+      family: Name of the models up to the last hyphen.
+      models_dir: Folder of models, see `codec.models_dir`.
+
+    Raises:
+      CodecUnavailable: There are no such models.
+    """
+
+    def __init__(self, family, models_dir=None):
+        try:
+            models = load_family(family, models_dir)
+        except ModelError as error:
+            raise CodecUnavailable(str(error)) from None
+        if models[0].channels != 3:
+            raise CodecUnavailable(f"The models {family} are for grayscale images; the comparison is in colour.")
+        self._models_dir = models_dir
+        self.models = {int(model.name.rpartition("-")[2]): model for model in models}
+        self.name, self.label = family, f"balle2017 ({family.partition('-')[2].upper()})"
+        self.settings = "this package's files, header included; models " + ", ".join(m.name for m in models)
+        self.qualities = self.scale = tuple(self.models)
+
+    def version(self, quality):
+        return f"fingerprint {self.models[quality].fingerprint:08x}"
+
+    def encode(self, pixels, quality):
+        return self.models[quality].compress(pixels)
+
+    def decode(self, data):
+        return decompress(data, self._models_dir).pixels
+
+
 CODECS = [Jpeg, Jpeg2000, WebP, Avif, JpegXl]
 
 
-def find(name):
+def families(models_dir=None):
+    """Names of the families of models that are installed, numbered at the end as `bls2017-mse-4`."""
+    names = [info["name"].rpartition("-") for info in list_models(models_dir)]
+    return sorted({family for family, _, number in names if number.isdigit()})
+
+
+def find(name, models_dir=None):
     """The codec of a name.
 
     Args:
-      name: `name` of one of `CODECS`, or `module:Class`.
+      name: `name` of one of `CODECS`, a family of models, or `module:Class`.
+      models_dir: Folder of models, see `codec.models_dir`.
 
     Raises:
       CodecUnavailable: There is none of that name, or what it needs is not installed.
@@ -173,13 +219,16 @@ def find(name):
     for codec in CODECS:
         if codec.name == name:
             return codec()
-    names = ", ".join(codec.name for codec in CODECS)
+    known = families(models_dir)
+    if name in known:
+        return RatePoints(name, models_dir)
+    names = ", ".join([codec.name for codec in CODECS] + known)
     raise CodecUnavailable(f"There is no codec {name!r}: choose of {names}, or name a class as module:Class.")
 
 
-def installed():
-    """One of each codec of `CODECS` whose library or models are installed."""
-    found = []
+def installed(models_dir=None):
+    """All families of models, and one of each codec of `CODECS` whose library is installed."""
+    found = [RatePoints(family, models_dir) for family in families(models_dir)]
     for codec in CODECS:
         try:
             found.append(codec())

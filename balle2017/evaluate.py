@@ -14,10 +14,10 @@ import zlib
 
 from absl import app, flags
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
-from balle2017 import bd, codecs, metrics, report
+from balle2017 import bd, codecs, images, metrics, report
 
 FLAGS = flags.FLAGS
 
@@ -26,12 +26,6 @@ FIELDS = (
     "image", "width", "height", "codec", "quality", "bytes", "bpp", *bd.MEASURES,
     "encode_seconds", "decode_seconds",
 )  # fmt: skip
-
-
-def read_image(path):
-    """Reads an image file, turned upright, as uint8 `[height, width, 3]` (gray becomes RGB)."""
-    with Image.open(path) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def find_images(folder):
@@ -95,6 +89,7 @@ class Results:
     def __init__(self, folder):
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._warm = set()
 
     def of_image(self, path, chosen, progress=None):
         """Measurements of one image through codecs, measured or kept.
@@ -107,7 +102,7 @@ class Results:
         Returns:
           List of dictionaries of all `FIELDS`.
         """
-        pixels = read_image(path)
+        pixels = images.read(path).pixels
         checksum = f"{zlib.crc32(np.ascontiguousarray(pixels)):08x}"
         file = self._folder / f"{path.name}.json"
         kept = json.loads(file.read_text()) if file.exists() else {}
@@ -118,8 +113,13 @@ class Results:
             for quality in qualities:
                 key = f"{codec.name} {quality}"
                 known = kept["measurements"].get(key)
-                if known is None or known["settings"] != codec.settings:
-                    known = {"settings": codec.settings, **measure(codec, quality, pixels)}
+                version = codec.version(quality)
+                if known is None or known["settings"] != version:
+                    if (codec.name, quality) not in self._warm:
+                        # The first use of a codec may load libraries and models.
+                        codec.decode(codec.encode(pixels, quality))
+                        self._warm.add((codec.name, quality))
+                    known = {"settings": version, **measure(codec, quality, pixels)}
                     kept["measurements"][key] = known
                     write_file(file, json.dumps(kept, indent=1))
                 records.append({"image": path.name, **{k: known[k] for k in FIELDS if k != "image"}})
@@ -147,8 +147,8 @@ def evaluate(paths, chosen, folder):
             bar.set_description(path.name)
             try:
                 records += results.of_image(path, chosen, bar.update)
-            except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-                bar.write(f"Left out: {error}", file=sys.stderr)
+            except images.ImageError as error:
+                bar.write(f"{path.name} is left out: {error}", file=sys.stderr)
     return records
 
 
@@ -216,7 +216,7 @@ def viewer(paths, chosen, count, rates):
     picked = [paths[i * len(paths) // count] for i in range(count)]
     compared = [codec for codec, _ in chosen]
     return [
-        report.compare(path.name, read_image(path), compared, rates)
+        report.compare(path.name, images.read(path).pixels, compared, rates)
         for path in tqdm(picked, desc="viewer", unit="image")
     ]
 
@@ -269,12 +269,13 @@ def write_file(path, text):
     os.replace(temporary, path)
 
 
-def choose(names, qualities):
+def choose(names, qualities, models_dir=None):
     """Codecs and their qualities from the command line's words.
 
     Args:
       names: Names as `codecs.find` takes them; empty for all that are installed.
       qualities: Words such as `jpeg=30,60`, in place of a codec's own qualities.
+      models_dir: Folder of models, see `codec.models_dir`.
 
     Returns:
       List of `(codec, qualities)`.
@@ -284,9 +285,9 @@ def choose(names, qualities):
       ValueError: A quality is not a number, or its codec is not among the names.
     """
     if names:
-        found = [codecs.find(name) for name in names]
+        found = [codecs.find(name, models_dir) for name in names]
     else:
-        found = codecs.installed()
+        found = codecs.installed(models_dir)
     wanted = {codec.name: codec.qualities for codec in found}
     for word in qualities:
         name, _, values = word.partition("=")
@@ -321,13 +322,14 @@ def print_table(points, chosen, published):
 
 
 def main(argv):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if len(argv) > 1:
             raise ValueError(f"Unexpected argument {argv[1]!r}: name the images with --images.")
         if not os.path.isdir(FLAGS.images):
             raise ValueError(f"There is no folder {FLAGS.images!r}: name one with --images.")
         paths = find_images(FLAGS.images)
-        chosen = choose(FLAGS.codecs, FLAGS.quality)
+        chosen = choose(FLAGS.codecs, FLAGS.quality, FLAGS.models_dir)
         published = bd.load_published(FLAGS.published) if FLAGS.published else []
         out = pathlib.Path(FLAGS.out)
         out.mkdir(parents=True, exist_ok=True)
@@ -356,8 +358,9 @@ def define_flags():
     flags.DEFINE_string("images", None, "Folder of the images to measure.", required=True)
     flags.DEFINE_string("out", None, "Folder for the results; a stopped run goes on from it.", required=True)
     flags.DEFINE_list(
-        "codecs", [], "Codecs by name, or as module:Class; by default all that are installed: "
-        + ", ".join(codec.name for codec in codecs.CODECS))  # fmt: skip
+        "codecs", [], "Codecs by name, families of models (bls2017-mse), or module:Class; "
+        "by default all that are installed: " + ", ".join(codec.name for codec in codecs.CODECS))  # fmt: skip
+    flags.DEFINE_string("models_dir", None, "Folder of models; by default those that come with the package.")
     flags.DEFINE_multi_string("quality", [], "CODEC=NUMBER,NUMBER,…: qualities in place of the codec's own.")
     flags.DEFINE_string(
         "published", None, "Folder of published results for the same images, as further curves: "

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import bd, codecs, evaluate
+from balle2017 import bd, codecs, evaluate, images
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -22,12 +22,12 @@ def picture(height, width, seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.fromarray(picture(176, 200)).save(images / "large.png")
-    Image.fromarray(picture(50, 70)).save(images / "small.png")
-    (images / "broken.png").write_bytes(b"not an image")
-    return images
+    path = tmp_path / "images"
+    path.mkdir()
+    Image.fromarray(picture(176, 200)).save(path / "large.png")
+    Image.fromarray(picture(50, 70)).save(path / "small.png")
+    (path / "broken.png").write_bytes(b"not an image")
+    return path
 
 
 class Posterize(codecs.Codec):
@@ -92,7 +92,7 @@ def test_records_hold_actual_sizes_and_small_images_have_no_ms_ssim(folder, tmp_
     records = evaluate.evaluate(evaluate.find_images(folder), chosen, tmp_path / "kept")
     assert [r["image"] for r in records] == ["large.png"] * 2 + ["small.png"] * 2
     for record in records:
-        pixels = evaluate.read_image(folder / record["image"])
+        pixels = images.read(folder / record["image"]).pixels
         assert record["bytes"] == len(codecs.Jpeg().encode(pixels, record["quality"]))
         assert record["bpp"] == pytest.approx(8 * record["bytes"] / (pixels.size / 3))
         assert (record["ms_ssim_rgb"] is None) == (record["image"] == "small.png")
@@ -203,3 +203,15 @@ def test_published_tables_stand_where_they_are_known_to_stand():
     for name, rate in known.items():
         assert bd.bd_rate(published[name], paper) == pytest.approx(rate, abs=0.6)
     assert set(paper.points) == set(bd.MEASURES)
+
+
+def test_rate_points_are_a_codec(tiny_models_dir):
+    assert codecs.families(tiny_models_dir) == ["tiny"]
+    codec = codecs.find("tiny", tiny_models_dir)
+    assert codec.qualities == (1,)
+    pixels = picture(50, 70)
+    data = codec.encode(pixels, 1)
+    assert data.startswith(b"\x89B17")
+    assert codec.decode(data).shape == pixels.shape
+    with pytest.raises(codecs.CodecUnavailable, match="tiny"):
+        codecs.find("no-such-family", tiny_models_dir)
