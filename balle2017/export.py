@@ -21,6 +21,7 @@ from balle2017 import container_graph
 from balle2017.coding import TfcCoder, split_strings
 from balle2017.container_graph import require
 from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
+from balle2017.stock_coder import StockCoder
 from balle2017.transforms import analyze, pad_to_multiple, synthesize
 
 RUNTIMES = ("tfc", "stock")
@@ -308,6 +309,8 @@ def make_coder(tables, runtime):
     """Returns the `coding.Coder` of a runtime, "tfc" or "stock"."""
     if runtime == "tfc":
         return TfcCoder(tables)
+    if runtime == "stock":
+        return StockCoder(tables)
     raise ValueError(f"There is no runtime {runtime!r}, only {' and '.join(RUNTIMES)}.")
 
 

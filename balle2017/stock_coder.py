@@ -1,0 +1,496 @@
+"""The range coder of tensorflow-compression, bit for bit, in TensorFlow's core ops.
+
+All slices run side by side, as lanes of one `tf.while_loop`, since an op costs
+about as much for one lane as for a hundred. What costs is the number of ops in
+a step of the loop, and that is as small as it gets here:
+
+* Sizes of intervals are float64. They are integers of at most 32 bits, their
+  products with 16 bits of probability are exact.
+* The encoder's loop knows only the size of the interval. Its base is a sum of
+  terms at known places, which is taken afterwards, for all steps at once, and
+  then its carries go through all digits at once.
+* The decoder follows the distance of the code value from the interval's base,
+  so it needs no base either.
+* The loop does many steps in each iteration, because iterations cost as well.
+  The decoder does them as if there were no escape codes, and does them again,
+  more slowly, if there were.
+
+Reference: G. N. N. Martin, "Range coding: an algorithm for removing redundancy
+from a digitised message", 1979.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from balle2017.coding import Coder
+
+# Steps in an iteration of a loop.
+_UNROLL = 16
+# Tensors of a lane for each of so many are aligned as TensorFlow wants them, so that they are never copied.
+_LANES = 8
+_DIGIT = 2.0**16
+# More bits than any latent has in the escape code.
+_MAX_BITS = 30
+# The code value's unknown continuation: just below the next integer.
+_FRACTION = 1 - 2.0**-16
+
+
+class StockCoder(Coder):
+    """A `coding.Coder` that runs in any TensorFlow."""
+
+    def __init__(self, tables, name="coder"):
+        super().__init__(tables, name=name)
+        cdfs = [tables.cdfs[channel].astype(np.int64) for channel in self.active]
+        # Last of a table's values, the escape.
+        self._escapes = np.array([len(cdf) - 2 for cdf in cdfs], np.int32)
+        self._encoder_table, self._encoder_rows = _encoder_table(cdfs)
+        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(cdfs)
+
+    def _encode_symbols(self, symbols, counts):
+        codes, sizes = self._steps(symbols, counts)
+        lower, upper = (tf.gather(tf.constant(bound), codes) for bound in self._encoder_table)
+        return _write_digits(lower, upper, _interval_sizes(lower, upper), sizes)
+
+    def _steps(self, symbols, counts):
+        """Lists what the encoder does in each step.
+
+        Args:
+          symbols: int32 `[positions, A]`.
+          counts: int32 `[slices]`.
+
+        Returns:
+          Indices into the encoder's table, int32 `[steps, lanes]`; the number
+          of steps in each slice, int32 `[slices]`.
+        """
+        escape = self._escapes
+        escaped = (symbols < 0) | (symbols >= escape)
+        codes = tf.where(escaped, escape, symbols) + self._encoder_rows
+        # Elias gamma code, and a sign: n bits of value take n - 1 zeros in front and the sign behind.
+        where = tf.cast(tf.where(tf.reshape(escaped, [-1])), tf.int32)[:, 0]
+        excess = tf.gather(tf.reshape(symbols, [-1]), where)
+        limit = tf.gather(escape, where % escape.size)
+        sign = excess < 0
+        gamma = tf.where(sign, -excess, excess - limit + 1)
+        bits = tf.searchsorted(2 ** np.arange(_MAX_BITS, dtype=np.int32), gamma, side="right")
+        word = 2 * tf.cast(gamma, tf.int64) + tf.cast(sign, tf.int64)
+
+        steps = tf.tensor_scatter_nd_add(
+            tf.ones([tf.size(symbols)], tf.int32), where[:, tf.newaxis], 2 * bits
+        )
+        ends = tf.cumsum(steps)
+        lanes = tf.size(counts)
+        lane_ends = tf.gather(ends, tf.cumsum(counts) * escape.size - 1)
+        sizes = lane_ends - tf.concat([[0], lane_ends[:-1]], 0)
+        # Where each symbol's first step goes in the matrix of steps and lanes.
+        lane = tf.repeat(tf.range(lanes), counts * escape.size)
+        row = ends - steps - tf.gather(lane_ends - sizes, lane)
+        width = _round_up(lanes, _LANES)
+        cells = row * width + lane
+
+        digit = tf.range(tf.reduce_sum(2 * bits))
+        owner = tf.repeat(tf.range(tf.size(bits)), 2 * bits)
+        digit -= tf.gather(tf.cumsum(2 * bits, exclusive=True), owner)
+        shift = tf.cast(tf.gather(2 * bits, owner) - 1 - digit, tf.int64)
+        bit = tf.bitwise.right_shift(tf.gather(word, owner), shift) & 1
+        bit_cells = tf.gather(tf.gather(cells, where), owner) + (1 + digit) * width
+
+        height = _round_up(tf.reduce_max(sizes), _UNROLL)
+        matrix = tf.scatter_nd(
+            tf.concat([cells, bit_cells], 0)[:, tf.newaxis],
+            # The table begins with the values of a bit.
+            tf.concat([tf.reshape(codes, [-1]), tf.cast(bit, tf.int32)], 0),
+            tf.reshape(height * width, [1]),
+        )
+        return tf.reshape(matrix, [height, width]), sizes
+
+    def _decode_symbols(self, payload, lengths, counts):
+        lanes = tf.size(counts)
+        padding = [[0, _round_up(lanes, _LANES) - lanes]]
+        lengths = tf.pad(lengths, padding)
+        words, begins, limits = _read_words(payload, lengths)
+        symbols, state, bad = self._decode_lanes(
+            words, begins, limits, tf.pad(counts, padding)[tf.newaxis]
+        )
+        valid = _check_end(words, begins, lengths, state) & ~bad
+        # From steps of lanes to lanes of positions.
+        symbols = tf.transpose(symbols[:, : self.active.size], [2, 0, 1])[:lanes]
+        mask = tf.sequence_mask(counts, tf.shape(symbols)[1])
+        return tf.boolean_mask(symbols, mask), valid[0, :lanes]
+
+    def _decode_lanes(self, words, begins, limits, counts):
+        """Decodes all lanes.
+
+        Args:
+          words: int32 `[words]`, the digits of all lanes.
+          begins: int32 `[1, lanes]`, where each lane's digits begin.
+          limits: int32 `[1, lanes]`, as far as a lane's pointer may have come
+            before an iteration; there and behind are only zeros.
+          counts: int32 `[1, lanes]`, positions of each lane.
+
+        Returns:
+          Symbols int32 `[positions, at least A, lanes]`; the final `_State`;
+          bool `[1, lanes]`, lanes with an escape code that cannot be.
+        """
+        groups, unroll, rows = self._decoder_table.shape
+        # Row k: values of the table from `[k]` to `[k + 1]`.
+        edges = tf.cast(tf.constant(self._decoder_table), tf.float64) / _DIGIT
+        bounds = tf.stack([edges[..., :-1], edges[..., 1:]], 2)
+        upper = edges[..., tf.newaxis, 1:]
+        thresholds = tf.constant(self._thresholds)
+        escapes = tf.constant(self._decoder_escapes)
+        refills = _refills(words)
+
+        def decode_group(group, state):
+            """Goes through a group of channels, for the time being without escape codes."""
+            values = []
+            for table in zip(
+                tf.unstack(upper[group]), tf.unstack(bounds[group]), tf.unstack(thresholds[group])
+            ):
+                value, state = _decode_step(state, refills, *table)
+                values.append(value)
+            return tf.concat(values, 0), state
+
+        def decode_group_slowly(group, state, bad, active):
+            values = tf.TensorArray(tf.int32, unroll, element_shape=[1, None])
+
+            def step(channel, values, state, bad):
+                value, state = _decode_step(
+                    state,
+                    refills,
+                    upper[group, channel],
+                    bounds[group, channel],
+                    thresholds[group, channel],
+                )
+                escape = escapes[group, channel]
+                escaped = tf.equal(value, escape) & active
+                excess, state, hopeless = _decode_escapes(state, refills, limits, escaped)
+                # Positive values go on where the table ends.
+                excess += tf.where(excess > 0, escape - 1, 0)
+                value = tf.where(escaped, excess, value)
+                return channel + 1, values.write(channel, value), state, bad | hopeless
+
+            _, values, state, bad = tf.while_loop(
+                lambda channel, *_: channel < unroll,
+                step,
+                (tf.constant(0), values, state, bad),
+                parallel_iterations=1,
+            )
+            return values.concat(), state, bad
+
+        def iterate(index, symbols, state, bad):
+            position, group = index // groups, index % groups
+            active = position < counts
+            start = state._replace(pointer=tf.minimum(state.pointer, limits))
+            values, after = decode_group(group, start)
+            escaped = tf.reduce_any(tf.equal(values, escapes[group][:, tf.newaxis]) & active)
+            values, after, bad = tf.cond(
+                escaped,
+                lambda: decode_group_slowly(group, start, bad, active),
+                lambda: (values, after, bad),
+            )
+            # A lane that has ended stays at its final state.
+            state = _State(*(tf.where(active, new, old) for new, old in zip(after, state)))
+            return index + 1, symbols.write(index, values), state, bad
+
+        iterations = groups * tf.reduce_max(counts)
+        symbols = tf.TensorArray(tf.int32, iterations, element_shape=[unroll, None])
+        _, symbols, state, bad = tf.while_loop(
+            lambda index, *_: index < iterations,
+            iterate,
+            (tf.constant(0), symbols, _first_state(words, begins), tf.zeros_like(counts, tf.bool)),
+            parallel_iterations=1,
+        )
+        symbols = tf.reshape(symbols.stack(), [-1, groups * unroll, tf.size(counts)])
+        return symbols, state, bad
+
+
+def _encoder_table(cdfs):
+    """Bounds of all values of all channels, as fractions: first those of a bit.
+
+    Returns:
+      float64 `[2, values]`, lower and upper bounds; int32 `[A]`, where the
+      values of each channel begin.
+    """
+    bits = np.array([0, 2**15, 2**16])
+    pairs = [np.stack([cdf[:-1], cdf[1:]]) for cdf in [bits, *cdfs]]
+    begins = np.cumsum([pair.shape[1] for pair in pairs])[:-1]
+    return np.concatenate(pairs, 1) / _DIGIT, begins.astype(np.int32)
+
+
+def _decoder_tables(cdfs):
+    """Tables of the channels, in groups that an iteration goes through.
+
+    Returns:
+      int32 `[groups, channels, values + 1]`, the distributions; int32
+      `[groups, channels]`, their escapes; float64 `[groups, channels]`, the
+      thresholds of `_decode_step`. The last channels may be such that they
+      do nothing, to fill the last group.
+    """
+    groups = -(-len(cdfs) // _UNROLL)
+    shape = groups, -(-len(cdfs) // max(groups, 1))
+    longest = max((len(cdf) - 1 for cdf in cdfs), default=1)
+    # Behind its end a table goes on with what no code value reaches.
+    table = np.full((*shape, _round_up(longest, _LANES) + 1), 2**17, np.int32)
+    table[:, :, :2] = 0, 2**16
+    escapes, thresholds = np.full(shape, -1, np.int32), np.zeros(shape)
+    for index, cdf in zip(np.ndindex(*shape), cdfs):
+        table[index][: len(cdf)] = cdf
+        escapes[index] = len(cdf) - 2
+        thresholds[index] = _DIGIT
+    return table, escapes, thresholds
+
+
+def _round_up(value, multiple):
+    return -(-value // multiple) * multiple
+
+
+def _interval_sizes(lower, upper):
+    """Sizes of the encoder's interval before each step: float64 `[steps, lanes]`, as the bounds."""
+    shape = tf.shape(lower)
+    bounds = tf.reshape(tf.stack([lower, upper], 1), [-1, _UNROLL, 2, shape[1]])
+    iterations = tf.shape(bounds)[0]
+
+    def iterate(index, sizes, size):
+        before = []
+        for pair in tf.unstack(bounds[index]):
+            before.append(size)
+            low, high = tf.unstack(tf.floor(size * pair))
+            size = high - low
+            small = tf.cast(size <= _DIGIT, tf.int32)
+            size *= tf.gather(tf.constant([1, _DIGIT], tf.float64), small)
+        return index + 1, sizes.write(index, tf.stack(before)), size
+
+    sizes = tf.TensorArray(tf.float64, iterations, element_shape=[_UNROLL, None])
+    _, sizes, _ = tf.while_loop(
+        lambda index, *_: index < iterations,
+        iterate,
+        (tf.constant(0), sizes, tf.fill([shape[1]], tf.constant(2.0**32, tf.float64))),
+        parallel_iterations=1,
+    )
+    return tf.reshape(sizes.stack(), shape)
+
+
+def _write_digits(lower, upper, size, steps):
+    """Writes what a range encoder writes.
+
+    Args:
+      lower, upper: float64 `[steps, lanes]`, bounds of the coded values.
+      size: float64 `[steps, lanes]`, sizes of the interval before each step.
+      steps: int32 `[slices]`, the steps that count; there may be more lanes.
+
+    Returns:
+      uint8 `[bytes]`, int32 `[slices]`, see `Coder.encode`.
+    """
+    lanes = tf.size(steps)
+    term = tf.floor(size * lower)
+    after = tf.floor(size * upper) - term
+    used = tf.sequence_mask(tf.pad(steps, [[0, tf.shape(size)[1] - lanes]]), tf.shape(size)[0])
+    used = tf.transpose(used)
+    shifted = tf.cast((after <= _DIGIT) & used, tf.int32)
+    # Each step adds a term of two digits to the code, one digit further on after each shift.
+    place = tf.cumsum(shifted, exclusive=True)
+    shifts = tf.reduce_sum(shifted, 0)[:lanes]
+    digits = shifts + 2
+    ends = tf.cumsum(digits)
+    begins = ends - digits
+    place = tf.boolean_mask(place[:, :lanes] + begins, used[:, :lanes])
+    term = tf.cast(tf.boolean_mask(term[:, :lanes], used[:, :lanes]), tf.int64)
+    total = ends[-1]
+    code = tf.math.unsorted_segment_sum(
+        tf.concat([tf.bitwise.right_shift(term, np.int64(16)), term & 0xFFFF], 0),
+        tf.concat([place, place + 1], 0),
+        total,
+    )
+    code = _carry(code)
+
+    # Any number of the last interval will do: the one with the fewest bytes is written.
+    last_step = tf.stack([steps - 1, tf.range(lanes)], 1)
+    size = tf.gather_nd(after, last_step)
+    size = tf.where(size <= _DIGIT, size * _DIGIT, size)
+    base = 65536 * tf.gather(code, ends - 2) + tf.gather(code, ends - 1)
+    last = base + tf.cast(size, tf.int64) - 1
+    overflows = last >= 2**32
+    is_zero = tf.equal(base, 0) & ~overflows
+    final = tf.where(overflows | is_zero, tf.zeros_like(base), _roundest(base, last))
+    final_digit = tf.bitwise.right_shift(final, np.int64(16))
+    code = tf.tensor_scatter_nd_update(
+        code,
+        tf.concat([ends - 2, ends - 1], 0)[:, tf.newaxis],
+        tf.concat([final_digit, tf.zeros_like(final)], 0),
+    )
+    # 2^32 is in the interval: one more in the digit in front.
+    code = tf.tensor_scatter_nd_add(
+        code, tf.maximum(ends - 3, 0)[:, tf.newaxis], tf.cast(overflows, tf.int64)
+    )
+    code = _carry(code)
+
+    data = tf.reshape(tf.stack([tf.bitwise.right_shift(code, np.int64(8)), code & 255], 1), [-1])
+    place = tf.range(2 * total) - tf.repeat(2 * begins, 2 * digits)
+    lane = tf.repeat(tf.range(lanes), 2 * digits)
+    # The decoder reads zeros behind the end. Only a code that is zero from here on is not cut short.
+    nonzero = tf.where(tf.equal(data, 0), 0, place + 1)
+    lengths = tf.maximum(tf.math.unsorted_segment_max(nonzero, lane, lanes), 0)
+    lengths = tf.where(is_zero, 2 * shifts, lengths)
+    return tf.cast(tf.boolean_mask(data, place < tf.gather(lengths, lane)), tf.uint8), lengths
+
+
+def _carry(code):
+    """Takes what exceeds 16 bits of a digit, int64 `[n]`, to the digit in front of it, until nothing does."""
+    def carry(code):
+        return (code & 0xFFFF) + tf.concat([tf.bitwise.right_shift(code[1:], np.int64(16)), [0]], 0)
+
+    return tf.while_loop(
+        lambda code: tf.reduce_any(code > 0xFFFF), carry, (code,), parallel_iterations=1
+    )[0]
+
+
+class _State(NamedTuple):
+    """Where a range decoder stands, each `[1, lanes]`.
+
+    Attributes:
+      distance: float64, from the interval's base to the code value, of which
+        only the first 32 bits of the interval are known, and almost one more.
+      size: float64, of the interval: an integer above 2^16, at most 2^32.
+      pointer: int32, twice the index of the next digit.
+    """
+
+    distance: tf.Tensor
+    size: tf.Tensor
+    pointer: tf.Tensor
+
+
+def _first_state(words, begins):
+    first = tf.cast(tf.gather(words, begins), tf.float64)
+    second = tf.cast(tf.gather(words, begins + 1), tf.float64)
+    distance = first * _DIGIT + second + _FRACTION
+    return _State(distance, tf.ones_like(distance) * 2.0**32, 2 * (begins + 2))
+
+
+def _refills(words):
+    """What `_decode_step` adds to the distance: at `2 k` nothing, at `2 k + 1` digit k.
+
+    With a digit the distance's fraction is scaled up, and has to be put right.
+    """
+    digits = tf.cast(words, tf.float64) + (_FRACTION - _DIGIT * _FRACTION)
+    return tf.reshape(tf.stack([tf.zeros_like(digits), digits], 1), [-1])
+
+
+def _decode_step(state, refills, upper, bounds, threshold):
+    """Decodes one value in each lane.
+
+    Args:
+      state: A `_State`.
+      refills: See `_refills`.
+      upper: float64 `[1, values]`, upper ends of the table's intervals.
+      bounds: float64 `[2, values]`, both ends.
+      threshold: float64 `[]`, up to which an interval is small enough for the
+        next digit.
+
+    Returns:
+      Values int32 `[1, lanes]`, the next `_State`.
+    """
+    # Exact, since the quotient's distance from a bound of 16 bits is zero or more than its error.
+    value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=state.distance / state.size)
+    low, high = tf.unstack(tf.floor(state.size * tf.gather(bounds, value, axis=1)))
+    size, distance = high - low, state.distance - low
+    small = tf.cast(size <= threshold, tf.int32)
+    scale = tf.gather(tf.constant([1, _DIGIT], tf.float64), small)
+    # Two steps through the pairs of nothing and a digit, or none.
+    pointer = state.pointer + small
+    distance = distance * scale + tf.gather(refills, pointer)
+    return value, _State(distance, size * scale, pointer + small)
+
+
+def _decode_bit(state, refills, limits, mask):
+    """Decodes one bit of an escape code in the lanes of `mask`: int32 `[1, lanes]`, next `_State`."""
+    start = state._replace(pointer=tf.minimum(state.pointer, limits))
+    upper = tf.constant([[0.5, 1.0]], tf.float64)
+    bounds = tf.constant([[0.0, 0.5], [0.5, 1.0]], tf.float64)
+    bit, after = _decode_step(start, refills, upper, bounds, tf.constant(_DIGIT, tf.float64))
+    return bit, _State(*(tf.where(mask, new, old) for new, old in zip(after, state)))
+
+
+def _decode_escapes(state, refills, limits, mask):
+    """Decodes an escape code in the lanes of `mask`.
+
+    Returns:
+      Signed values int32 `[1, lanes]`, the next `_State`, and in which lanes
+      there is no end to the code.
+    """
+    none = tf.zeros_like(mask, tf.int32)
+
+    def count_zero(state, bits, waiting):
+        bit, state = _decode_bit(state, refills, limits, waiting)
+        waiting &= tf.equal(bit, 0) & (bits < _MAX_BITS - 1)
+        return state, bits + tf.cast(waiting, tf.int32), waiting
+
+    state, bits, _ = tf.while_loop(
+        lambda state, bits, waiting: tf.reduce_any(waiting),
+        count_zero,
+        (state, none, mask),
+        parallel_iterations=1,
+    )
+    hopeless = bits >= _MAX_BITS - 1
+
+    def read_bit(index, state, value):
+        wanted = mask & (index < bits)
+        bit, state = _decode_bit(state, refills, limits, wanted)
+        return index + 1, state, tf.where(wanted, 2 * value + bit, value)
+
+    _, state, value = tf.while_loop(
+        lambda index, state, value: index < tf.reduce_max(bits),
+        read_bit,
+        (tf.constant(0), state, none + 1),
+        parallel_iterations=1,
+    )
+    sign, state = _decode_bit(state, refills, limits, mask)
+    return tf.where(tf.equal(sign, 1), -value, value), state, hopeless
+
+
+def _read_words(payload, lengths):
+    """Splits slices into digits of 16 bits.
+
+    Args:
+      payload: uint8 `[bytes]`.
+      lengths: int32 `[lanes]`.
+
+    Returns:
+      Digits int32 `[words]`, with enough zeros behind each lane for all that
+      an iteration can read; begins and limits `[1, lanes]` of `_decode_lanes`.
+    """
+    # At its end a lane's 32 bits are all zero, for `_check_end`.
+    used = (lengths + 1) // 2 + 2
+    reserved = used + _UNROLL + 1
+    begins = tf.cumsum(reserved, exclusive=True)
+    lane = tf.repeat(tf.range(tf.size(lengths)), lengths)
+    shift = 2 * begins - tf.cumsum(lengths, exclusive=True)
+    cells = tf.range(tf.size(payload)) + tf.gather(shift, lane)
+    data = tf.scatter_nd(
+        cells[:, tf.newaxis], tf.cast(payload, tf.int32), [2 * tf.reduce_sum(reserved)]
+    )
+    words = tf.linalg.matvec(tf.reshape(data, [-1, 2]), tf.constant([256, 1]))
+    return words, begins[tf.newaxis], 2 * (begins + used)[tf.newaxis]
+
+
+def _check_end(words, begins, lengths, state):
+    """Whether each lane ended as the encoder ends a slice, bool `[1, lanes]`."""
+    index = state.pointer // 2
+    complete = index - begins >= (lengths + 1) // 2
+    first, second = (tf.cast(tf.gather(words, index - back), tf.int64) for back in (2, 1))
+    code = 65536 * first + second
+    base = (code - tf.cast(tf.floor(state.distance), tf.int64)) % 2**32
+    last = base + tf.cast(state.size, tf.int64) - 1
+    # The encoder writes the roundest number of the interval.
+    expected = tf.where((last >= 2**32) | tf.equal(base, 0), tf.zeros_like(base), _roundest(base, last))
+    return complete & tf.equal(code, expected)
+
+
+def _roundest(base, last):
+    """The multiple of 2^24 in an interval, or that of 2^16: int64, base > 0."""
+    coarse, fine = (
+        tf.bitwise.left_shift(tf.bitwise.right_shift(base - 1, bits) + 1, bits)
+        for bits in (tf.constant(24, tf.int64), tf.constant(16, tf.int64))
+    )
+    return tf.where(tf.bitwise.right_shift(coarse, np.int64(24)) <= tf.bitwise.right_shift(last, np.int64(24)), coarse, fine)
