@@ -9,6 +9,9 @@ in one vector, and the length of each.
 import numpy as np
 import tensorflow as tf
 
+# No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
+_MAX_SYMBOL = 2**24
+
 
 class Coder(tf.Module):
     """What all coders share: between latents of all channels and symbols of the active ones.
@@ -81,17 +84,12 @@ class TfcCoder(Coder):
         self.lookup = _variable(tables.lookup(), "lookup")
 
     def _encode_symbols(self, symbols, counts):
-        def encode(lanes):
-            handle = self._ops.create_range_encoder(tf.shape(lanes)[:1], self.lookup)
-            handle = self._ops.entropy_encode_channel(handle, lanes)
-            return self._ops.entropy_encode_finalize(handle)
-
         long, short, rows, starts = _split_lanes(counts)
-        strings = encode(tf.gather(symbols, rows))
+        strings = self._encode_lanes(tf.gather(symbols, rows))
 
         def encode_one(lane):
             start = starts[lane]
-            return encode(symbols[tf.newaxis, start : start + counts[lane]])[0]
+            return self._encode_lanes(symbols[tf.newaxis, start : start + counts[lane]])[0]
 
         short_strings = tf.map_fn(encode_one, short, fn_output_signature=tf.string)
         strings = tf.dynamic_stitch([long, short], [strings, short_strings])
@@ -99,10 +97,16 @@ class TfcCoder(Coder):
 
     def _decode_symbols(self, payload, lengths, counts):
         def decode(strings, length):
-            handle = self._ops.create_range_decoder(strings, self.lookup)
+            # Past its end a string reads as zeros, and where it ends in an escape the op would
+            # count them for ever. An end that brings ones, later than any real slice reads,
+            # stops that; what is decoded then does not encode to the same string.
+            ones = tf.strings.reduce_join(tf.repeat(b"\x55" * 3, 64 + length * self.active.size))
+            endless = tf.strings.join([strings, b"\0" * 64, ones])
+            handle = self._ops.create_range_decoder(endless, self.lookup)
             shape = tf.stack([length, self.active.size])
-            handle, symbols = self._ops.entropy_decode_channel(handle, shape, tf.int32)
-            return symbols, self._ops.entropy_decode_finalize(handle)
+            _, symbols = self._ops.entropy_decode_channel(handle, shape, tf.int32)
+            symbols = tf.clip_by_value(symbols, -_MAX_SYMBOL, _MAX_SYMBOL)
+            return symbols, tf.equal(self._encode_lanes(symbols), strings)
 
         strings = split_strings(payload, lengths)
         long, short, rows, starts = _split_lanes(counts)
@@ -124,6 +128,12 @@ class TfcCoder(Coder):
 
         valid = tf.dynamic_stitch([long, short], [valid, tf.zeros_like(short, tf.bool)])
         return tf.foldl(decode_one, short, (symbols, valid))
+
+    def _encode_lanes(self, symbols):
+        """int32 `[slices, positions, A]` to strings `[slices]`."""
+        handle = self._ops.create_range_encoder(tf.shape(symbols)[:1], self.lookup)
+        handle = self._ops.entropy_encode_channel(handle, symbols)
+        return self._ops.entropy_encode_finalize(handle)
 
 
 def _variable(values, name):
