@@ -1,6 +1,8 @@
 """Pixels to bytes and back: sizes, tiles, and models that are not there."""
 
 import dataclasses
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -220,5 +222,12 @@ from balle2017 import codec, tfci
 assert "tensorflow" not in sys.modules
 print(codec.decompress(open("a.tfci", "rb").read(), ".").pixels.shape)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    root = str(pathlib.Path(codec.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "(40, 30, 3)\n", "")
