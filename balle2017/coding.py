@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 # No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
-_MAX_SYMBOL = 2**24
+MAX_SYMBOL = 2**24
 
 
 class Coder(tf.Module):
@@ -52,7 +52,7 @@ class Coder(tf.Module):
 
         Returns:
           Latents int32 `[positions, N]`; bool `[slices]`, whether each slice
-          is one that `encode` writes (as far as the coder's final state tells).
+          is one that `encode` writes. The latents of others mean nothing.
         """
         if not self.active.size:
             symbols, valid = tf.zeros([tf.reduce_sum(counts), 0], tf.int32), tf.equal(lengths, 0)
@@ -105,7 +105,7 @@ class TfcCoder(Coder):
             handle = self._ops.create_range_decoder(endless, self.lookup)
             shape = tf.stack([length, self.active.size])
             _, symbols = self._ops.entropy_decode_channel(handle, shape, tf.int32)
-            symbols = tf.clip_by_value(symbols, -_MAX_SYMBOL, _MAX_SYMBOL)
+            symbols = tf.clip_by_value(symbols, -MAX_SYMBOL, MAX_SYMBOL)
             return symbols, tf.equal(self._encode_lanes(symbols), strings)
 
         strings = split_strings(payload, lengths)

@@ -66,10 +66,10 @@ class Encoder(tf.Module):
         pixels = tf.TensorSpec([None, None, None, self._channels], tf.uint8, "pixels")
         latents = tf.TensorSpec([None, self._num_filters], tf.int32, "latents")
         return {
-            "serving_default": tf.function(self.compress_images, [strings]),
-            "pixels": tf.function(self.compress_pixels, [pixels]),
-            "latents": tf.function(self.latents, [pixels]),
-            "encode_slices": tf.function(self.encode_slices, [latents]),
+            "serving_default": _function(self.compress_images, [strings]),
+            "pixels": _function(self.compress_pixels, [pixels]),
+            "latents": _function(self.latents, [pixels]),
+            "encode_slices": _function(self.encode_slices, [latents]),
         }
 
     def compress_images(self, image_bytes):
@@ -165,11 +165,11 @@ class Decoder(tf.Module):
             tf.TensorSpec([], tf.int32, "num_positions"),
         ]
         return {
-            "serving_default": tf.function(self.decompress_images, [strings]),
-            "pixels": tf.function(self.decompress_pixels, [strings]),
-            "latents": tf.function(self.decompress_latents, [strings]),
-            "decode_slices": tf.function(self.decode_slices, slices),
-            "synthesize": tf.function(self.synthesize, [latents]),
+            "serving_default": _function(self.decompress_images, [strings]),
+            "pixels": _function(self.decompress_pixels, [strings]),
+            "latents": _function(self.decompress_latents, [strings]),
+            "decode_slices": _function(self.decode_slices, slices),
+            "synthesize": _function(self.synthesize, [latents]),
         }
 
     def decompress_images(self, bitstream_bytes):
@@ -345,6 +345,10 @@ def load_rate_point(directory):
     with np.load(os.path.join(directory, "prior.npz")) as prior:
         rate_point.prior = dict(prior)
     return rate_point
+
+
+def _function(function, signature):
+    return tf.function(function, signature, autograph=False)
 
 
 def _container(rate_point):

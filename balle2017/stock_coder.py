@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from balle2017.coding import Coder
+from balle2017.coding import MAX_SYMBOL, Coder
 
 # Steps in an iteration of a loop.
 _UNROLL = 16
@@ -169,7 +169,8 @@ class StockCoder(Coder):
                 # Positive values go on where the table ends.
                 excess += tf.where(excess > 0, escape - 1, 0)
                 value = tf.where(escaped, excess, value)
-                return channel + 1, values.write(channel, value), state, bad | hopeless
+                bad |= hopeless | (tf.abs(value) > MAX_SYMBOL)
+                return channel + 1, values.write(channel, value), state, bad
 
             _, values, state, bad = tf.while_loop(
                 lambda channel, *_: channel < unroll,
@@ -310,19 +311,12 @@ def _write_digits(lower, upper, size, steps):
     size = tf.gather_nd(after, last_step)
     size = tf.where(size <= _DIGIT, size * _DIGIT, size)
     base = 65536 * tf.gather(code, ends - 2) + tf.gather(code, ends - 1)
-    last = base + tf.cast(size, tf.int64) - 1
-    overflows = last >= 2**32
-    is_zero = tf.equal(base, 0) & ~overflows
-    final = tf.where(overflows | is_zero, tf.zeros_like(base), _roundest(base, last))
-    final_digit = tf.bitwise.right_shift(final, np.int64(16))
+    number, is_zero = _last_number(base, size)
+    # What exceeds its digit is carried.
     code = tf.tensor_scatter_nd_update(
         code,
         tf.concat([ends - 2, ends - 1], 0)[:, tf.newaxis],
-        tf.concat([final_digit, tf.zeros_like(final)], 0),
-    )
-    # 2^32 is in the interval: one more in the digit in front.
-    code = tf.tensor_scatter_nd_add(
-        code, tf.maximum(ends - 3, 0)[:, tf.newaxis], tf.cast(overflows, tf.int64)
+        tf.concat([tf.bitwise.right_shift(number, np.int64(16)), tf.zeros_like(number)], 0),
     )
     code = _carry(code)
 
@@ -460,8 +454,8 @@ def _read_words(payload, lengths):
       Digits int32 `[words]`, with enough zeros behind each lane for all that
       an iteration can read; begins and limits `[1, lanes]` of `_decode_lanes`.
     """
-    # At its end a lane's 32 bits are all zero, for `_check_end`.
-    used = (lengths + 1) // 2 + 2
+    # So far that a pointer that has gone too far does not look as if it had not.
+    used = (lengths + 1) // 2 + 3
     reserved = used + _UNROLL + 1
     begins = tf.cumsum(reserved, exclusive=True)
     lane = tf.repeat(tf.range(tf.size(lengths)), lengths)
@@ -475,22 +469,39 @@ def _read_words(payload, lengths):
 
 
 def _check_end(words, begins, lengths, state):
-    """Whether each lane ended as the encoder ends a slice, bool `[1, lanes]`."""
-    index = state.pointer // 2
-    complete = index - begins >= (lengths + 1) // 2
-    first, second = (tf.cast(tf.gather(words, index - back), tf.int64) for back in (2, 1))
+    """Whether each lane is what the encoder writes for what was decoded, bool `[1, lanes]`."""
+    shifts = state.pointer // 2 - begins - 2
+    first, second = (tf.cast(tf.gather(words, begins + shifts + k), tf.int64) for k in (0, 1))
     code = 65536 * first + second
     base = (code - tf.cast(tf.floor(state.distance), tf.int64)) % 2**32
-    last = base + tf.cast(state.size, tf.int64) - 1
-    # The encoder writes the roundest number of the interval.
-    expected = tf.where((last >= 2**32) | tf.equal(base, 0), tf.zeros_like(base), _roundest(base, last))
-    return complete & tf.equal(code, expected)
+    number, is_zero = _last_number(base, state.size)
+    # All but zeros at the end is written; a byte of the last interval's number is there for a reason.
+    last_byte = tf.gather(words, begins + tf.maximum(lengths - 1, 0) // 2)
+    last_byte = tf.where(tf.equal(lengths % 2, 0), last_byte & 255, last_byte // 256)
+    read = (lengths <= 2 * shifts + 4) & (lengths > 0) & (last_byte > 0)
+    complete = tf.where(is_zero, tf.equal(lengths, 2 * shifts), read)
+    return complete & tf.equal(code, number % 2**32)
 
 
-def _roundest(base, last):
-    """The multiple of 2^24 in an interval, or that of 2^16: int64, base > 0."""
+def _last_number(base, size):
+    """What the encoder writes of its last interval: the number with the fewest bytes.
+
+    Args:
+      base: int64, below 2^32.
+      size: float64.
+
+    Returns:
+      The number int64, of which the last 32 bits are written and what exceeds
+      them is carried; bool, where the interval begins with zero and so has
+      nothing to write.
+    """
+    last = base + tf.cast(size, tf.int64) - 1
+    is_zero = tf.equal(base, 0)
     coarse, fine = (
         tf.bitwise.left_shift(tf.bitwise.right_shift(base - 1, bits) + 1, bits)
-        for bits in (tf.constant(24, tf.int64), tf.constant(16, tf.int64))
+        for bits in (np.int64(24), np.int64(16))
     )
-    return tf.where(tf.bitwise.right_shift(coarse, np.int64(24)) <= tf.bitwise.right_shift(last, np.int64(24)), coarse, fine)
+    number = tf.where(coarse <= last, coarse, fine)
+    # An interval that goes beyond has its roundest number there.
+    number = tf.where(last >= 2**32, tf.constant(2**32, tf.int64), number)
+    return tf.where(is_zero, tf.zeros_like(base), number), is_zero
