@@ -329,7 +329,8 @@ def _run_folder(args, convert_path, extensions, suffix):
     for path, notice in summary.notices:
         _complain(notice, _DONE, path)
     size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"
-    print(f"{summary.done} files {args.command}ed into {args.out}, {size}.")
+    files = "file" if summary.done == 1 else "files"
+    print(f"{summary.done} {files} {args.command}ed into {args.out}, {size}.")
     if summary.skipped:
         print(f"{summary.skipped} skipped: their outputs exist (--overwrite replaces them).")
     if summary.failures:
