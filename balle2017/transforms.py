@@ -4,6 +4,8 @@ Each is given twice: as a pure function of plain weights, which is what ships,
 and as a Keras layer that makes those weights from trainable parameters.
 """
 
+from typing import List, NamedTuple
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_compression as tfc
@@ -22,7 +24,7 @@ def pad_to_multiple(image, multiple):
     return tf.gather(tf.gather(image, rows, axis=1), cols, axis=2)
 
 
-def gdn(x, beta, gamma, alpha, epsilon, inverse=False):
+def gdn(x, beta, gamma, alpha, epsilon, inverse=False, dtype=tf.float32):
     """Generalized divisive normalization, the paper's equation 1, or its approximate inverse.
 
     `y[i] = x[i] / (beta[i] + sum_j gamma[j, i] |x[j]|**alpha)**epsilon`, with a
@@ -30,51 +32,66 @@ def gdn(x, beta, gamma, alpha, epsilon, inverse=False):
     and one elementwise expression.
 
     Args:
-      x: Float tensor `[batch, height, width, filters]`.
+      x: float32 `[batch, height, width, filters]`.
       beta: `[filters]`.
       gamma: `[filters, filters]`.
       alpha: 2 (the paper) or 1 (simplified).
       epsilon: ½ (the paper) or 1 (simplified).
       inverse: Whether to multiply (IGDN, equation 2).
+      dtype: Type of the factors of the products.
     """
     power = tf.square(x) if alpha == 2 else tf.abs(x)
     shape = tf.shape(x)
     # As a plain matrix product it runs at full speed for any image shape.
-    pool = tf.matmul(tf.reshape(power, [-1, gamma.shape[0]]), tf.cast(gamma, x.dtype))
-    pool = tf.reshape(tf.nn.bias_add(pool, tf.cast(beta, x.dtype)), shape)
+    power = tf.cast(tf.reshape(power, [-1, gamma.shape[0]]), dtype)
+    pool = tf.cast(tf.matmul(power, tf.cast(gamma, dtype)), tf.float32)
+    pool = tf.reshape(tf.nn.bias_add(pool, beta), shape)
     if epsilon == 1:
         return x * pool if inverse else x / pool
     return x * (tf.sqrt(pool) if inverse else tf.math.rsqrt(pool))
 
 
-def downsampled_convolution(x, kernel, bias, stride):
-    """Convolution followed by downsampling: a linear stage of the analysis."""
-    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, "SAME"), bias)
+def downsampled_convolution(x, kernel, bias, stride, dtype=tf.float32):
+    """Convolution followed by downsampling: a linear stage of the analysis.
+
+    Args:
+      x: float32 `[batch, height, width, in]`.
+      kernel: `[k, k, in, out]`.
+      bias: `[out]`.
+      stride: Downsampling factor.
+      dtype: Type of the factors of the products.
+
+    Returns:
+      float32 `[batch, height / stride, width / stride, out]`.
+    """
+    y = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(kernel, dtype), stride, "SAME")
+    return tf.nn.bias_add(tf.cast(y, tf.float32), bias)
 
 
-def upsampled_convolution(x, kernel, bias, stride):
+def upsampled_convolution(x, kernel, bias, stride, dtype=tf.float32):
     """Upsampling followed by convolution, the adjoint of `downsampled_convolution`.
 
     Args:
-      x: `[batch, height, width, in]`.
+      x: float32 `[batch, height, width, in]`.
       kernel: `[k, k, out, in]`.
       bias: `[out]`.
       stride: Upsampling factor.
+      dtype: Type of the factors of the products.
 
     Returns:
-      `[batch, stride * height, stride * width, out]`.
+      float32 `[batch, stride * height, stride * width, out]`.
     """
-    size, _, out, _ = kernel.shape
+    _, _, out, _ = kernel.shape
+    x, kernel = tf.cast(x, dtype), tf.cast(kernel, dtype)
     if out > stride * stride:
         shape = tf.shape(x)
         target = tf.stack([shape[0], stride * shape[1], stride * shape[2], out])
         y = tf.nn.conv2d_transpose(x, kernel, target, stride, "SAME")
-        return tf.nn.bias_add(y, bias)
+        return tf.nn.bias_add(tf.cast(y, tf.float32), bias)
     # With few output channels a transposed convolution leaves the processor's vector units empty;
     # computing all stride² phases as channels of a 3×3 convolution is the same sum, several times faster.
-    return tf.nn.bias_add(
-        tf.nn.depth_to_space(tf.nn.conv2d(x, phase_kernel(kernel, stride), 1, "SAME"), stride), bias
-    )
+    y = tf.nn.conv2d(x, phase_kernel(kernel, stride), 1, "SAME")
+    return tf.nn.bias_add(tf.cast(tf.nn.depth_to_space(y, stride), tf.float32), bias)
 
 
 def phase_kernel(kernel, stride):
@@ -89,7 +106,7 @@ def phase_kernel(kernel, stride):
     return tf.reshape(kernel, [3, 3, inputs, stride * stride * out])
 
 
-def analyze(pixels, weights, alpha, epsilon):
+def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
     """Analysis transform g_a of plain weights: pixels to unquantized latents.
 
     Args:
@@ -97,25 +114,27 @@ def analyze(pixels, weights, alpha, epsilon):
         height and width multiples of 16.
       weights: `rate_point.Transform`, of arrays or tensors.
       alpha, epsilon: Exponents of GDN.
+      dtype: `float32` or `bfloat16`, the type of the factors of all products.
 
     Returns:
       Latents `[batch, height / 16, width / 16, filters]`; one unit is one quantizer step.
     """
     x = pixels / PIXEL_SCALE
     for stage, stride in enumerate(STRIDES):
-        x = downsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride)
+        x = downsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride, dtype)
         if stage < 2:
-            x = gdn(x, weights.betas[stage], weights.gammas[stage], alpha, epsilon)
+            x = gdn(x, weights.betas[stage], weights.gammas[stage], alpha, epsilon, dtype=dtype)
     return x
 
 
-def synthesize(latents, weights, alpha, epsilon):
+def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
     """Synthesis transform g_s of plain weights: quantized latents to pixels.
 
     Args:
       latents: Float `[batch, height, width, filters]`.
       weights: `rate_point.Transform`, of arrays or tensors.
       alpha, epsilon: Exponents of IGDN.
+      dtype: `float32` or `bfloat16`, the type of the factors of all products.
 
     Returns:
       Pixels `[batch, 16 * height, 16 * width, channels]` on the 0–255 scale, neither rounded nor clipped.
@@ -123,6 +142,135 @@ def synthesize(latents, weights, alpha, epsilon):
     x = latents
     for stage, stride in enumerate(reversed(STRIDES)):
         if stage > 0:
-            x = gdn(x, weights.betas[stage - 1], weights.gammas[stage - 1], alpha, epsilon, inverse=True)
-        x = upsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride)
+            beta, gamma = weights.betas[stage - 1], weights.gammas[stage - 1]
+            x = gdn(x, beta, gamma, alpha, epsilon, inverse=True, dtype=dtype)
+        x = upsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride, dtype)
     return x * PIXEL_SCALE
+
+
+class PlainWeights(NamedTuple):
+    """The tensors of one transform, in the order that `analyze` and `synthesize` take them."""
+
+    kernels: List[tf.Tensor]
+    biases: List[tf.Tensor]
+    betas: List[tf.Tensor]
+    gammas: List[tf.Tensor]
+
+
+class _Transform(tf.keras.layers.Layer):
+    """What both transforms share: Fourier-parameterized kernels, biases and tfc's GDN parameters."""
+
+    def __init__(self, num_filters, channels, gdn_alpha, gdn_epsilon, convolution_dtype, **kwargs):
+        super().__init__(**kwargs)
+        self.num_filters = num_filters
+        self.channels = channels
+        self.gdn_alpha = gdn_alpha
+        self.gdn_epsilon = gdn_epsilon
+        self.convolution_dtype = convolution_dtype
+
+    def _kernel_shapes(self):
+        raise NotImplementedError
+
+    def build(self, input_shape):
+        self._kernels_rdft, self._biases, self._gdns = [], [], []
+        for stage, shape in enumerate(self._kernel_shapes()):
+            size, _, rows, columns = shape
+            fan = size * size * (rows if isinstance(self, AnalysisTransform) else columns)
+            self._kernels_rdft.append(
+                self.add_weight(
+                    name=f"kernel_rdft_{stage}",
+                    # Taps stand in the middle, so that an optimizer can rotate either
+                    # channel axis by one matrix product without a transposition.
+                    shape=[rows, size * size, columns],
+                    initializer=tf.keras.initializers.RandomNormal(stddev=fan**-0.5),
+                )
+            )
+            self._biases.append(
+                self.add_weight(
+                    name=f"bias_{stage}", shape=[self._bias_size(shape)], initializer="zeros"
+                )
+            )
+        for stage in range(2):
+            gdn_layer = tfc.GDN(
+                inverse=isinstance(self, SynthesisTransform),
+                alpha_parameter=self.gdn_alpha,
+                epsilon_parameter=self.gdn_epsilon,
+                name=f"gdn_{stage}",
+            )
+            gdn_layer.build([None, None, None, self.num_filters])
+            self._gdns.append(gdn_layer)
+        super().build(input_shape)
+
+    def plain_weights(self):
+        """The transform's weights as the pure functions take them, float32 tensors."""
+        return PlainWeights(
+            kernels=[
+                tf.reshape(tf.einsum("ft,ifo->tio", rdft_basis(shape[0]), kernel), shape)
+                for kernel, shape in zip(self._kernels_rdft, self._kernel_shapes())
+            ],
+            biases=[tf.convert_to_tensor(bias) for bias in self._biases],
+            betas=[layer.beta for layer in self._gdns],
+            gammas=[layer.gamma for layer in self._gdns],
+        )
+
+    def set_plain_weights(self, weights):
+        """Assigns plain arrays (`rate_point.Transform`), the inverse of `plain_weights`."""
+        for variable, kernel in zip(self._kernels_rdft, weights.kernels):
+            basis = rdft_basis(kernel.shape[0])
+            taps = np.reshape(kernel, [len(basis), *kernel.shape[2:]])
+            variable.assign(np.einsum("ft,tio->ifo", basis, taps))
+        for variable, bias in zip(self._biases, weights.biases):
+            variable.assign(bias)
+        for layer, beta, gamma in zip(self._gdns, weights.betas, weights.gammas):
+            for parameter, value in ((layer.beta_parameter, beta), (layer.gamma_parameter, gamma)):
+                # tfc trains the square root of β and γ, kept away from 0, where its gradient vanishes.
+                fresh = tfc.GDNParameter(value, minimum=parameter.minimum, offset=parameter.offset)
+                parameter.variable.assign(fresh.variable)
+
+
+class AnalysisTransform(_Transform):
+    """Analysis transform g_a (paper: section 3, figure 3) with trainable parameters.
+
+    9×9 convolution with stride 4, 5×5 with stride 2, 5×5 with stride 2; the first two
+    followed by GDN. `call` is `analyze` of the current weights.
+
+    Attributes:
+      num_filters: Filters N of every stage.
+      channels: Colour channels, 3 or 1.
+      gdn_alpha, gdn_epsilon: Exponents of GDN: 2 and ½ in the paper, 1 and 1 simplified.
+      convolution_dtype: `float32`, or `bfloat16` for processors that multiply it faster;
+        parameters, quotients and sums stay float32.
+    """
+
+    def _kernel_shapes(self):
+        n = self.num_filters
+        return [[9, 9, self.channels, n], [5, 5, n, n], [5, 5, n, n]]
+
+    def _bias_size(self, kernel_shape):
+        return kernel_shape[3]
+
+    def call(self, pixels):
+        """Maps pixels `[batch, height, width, channels]`, 0–255, to latents `[batch, h, w, filters]`."""
+        return analyze(
+            pixels, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
+        )
+
+
+class SynthesisTransform(_Transform):
+    """Synthesis transform g_s (paper: section 3, figure 3) with trainable parameters.
+
+    The mirror of `AnalysisTransform`: 5×5 upsampling by 2, IGDN, 5×5 by 2, IGDN, 9×9 by 4.
+    """
+
+    def _kernel_shapes(self):
+        n = self.num_filters
+        return [[5, 5, n, n], [5, 5, n, n], [9, 9, self.channels, n]]
+
+    def _bias_size(self, kernel_shape):
+        return kernel_shape[2]
+
+    def call(self, latents):
+        """Maps latents `[batch, h, w, filters]` to pixels `[batch, 16 h, 16 w, channels]`, 0–255."""
+        return synthesize(
+            latents, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
+        )

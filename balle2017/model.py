@@ -1,0 +1,134 @@
+"""The rate–distortion model (paper: section 2, equations 7–10).
+
+    L = E[ -log2 p(ỹ) ] / pixels  +  λ · E[ d(x, x̂) ],    ỹ = g_a(x) + u,   x̂ = g_s(ỹ)
+
+with u uniform on [-½, ½) standing in for rounding while training.
+"""
+
+import tensorflow as tf
+import tensorflow_compression as tfc
+
+from balle2017.prior import FactorizedPrior
+from balle2017.rate_point import STRIDE
+from balle2017.transforms import AnalysisTransform, SynthesisTransform
+
+DISTORTIONS = ("mse", "ms_ssim")
+
+
+def distortion_per_image(original, reconstruction, kind):
+    """Distortion of each image.
+
+    Args:
+      original, reconstruction: `[batch, height, width, channels]`, 0–255.
+      kind: `mse` (squared levels) or `ms_ssim` (1 − MS-SSIM; needs at least 176×176 pixels).
+
+    Returns:
+      float32 `[batch]`.
+    """
+    if kind == "mse":
+        return tf.reduce_mean(tf.math.squared_difference(original, reconstruction), axis=[1, 2, 3])
+    return 1.0 - tf.image.ssim_multiscale(original, reconstruction, max_val=255.0)
+
+
+class RateDistortionModel(tf.keras.Model):
+    """Transforms and prior, optimized jointly for rate + λ · distortion.
+
+    `compile` with an optimizer and `fit` on batches of uint8 images
+    `[batch, height, width, channels]` whose sides are multiples of 16.
+    Training uses additive uniform noise (equation 7), validation true rounding.
+    Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB).
+
+    Attributes:
+      lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
+      distortion: `mse` or `ms_ssim`.
+      analysis, synthesis: The transforms' layers.
+      prior: The factorized density model of the noisy latents (appendix 6.1 of Ballé et al.
+        2018, which replaces the paper's piecewise linear one).
+    """
+
+    def __init__(
+        self,
+        lmbda,
+        num_filters=128,
+        channels=3,
+        gdn_alpha=2,
+        gdn_epsilon=0.5,
+        distortion="mse",
+        convolution_dtype="float32",
+    ):
+        super().__init__()
+        if distortion not in DISTORTIONS:
+            raise ValueError(f"distortion is one of {DISTORTIONS}, not {distortion!r}")
+        self.lmbda = lmbda
+        self.distortion = distortion
+        settings = (num_filters, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
+        self.analysis = AnalysisTransform(*settings, name="analysis")
+        self.synthesis = SynthesisTransform(*settings, name="synthesis")
+        self.analysis.build([None, None, None, channels])
+        self.synthesis.build([None, None, None, num_filters])
+        self.prior = FactorizedPrior(batch_shape=[num_filters])
+        # Latents are rounded to integers: an offset of the grid would be absorbed by the last bias.
+        self.bottleneck = tfc.ContinuousBatchedEntropyModel(
+            self.prior, coding_rank=3, compression=False, offset_heuristic=False
+        )
+        self._trackers = [tf.keras.metrics.Mean(name) for name in ("loss", "bpp", "distortion", "psnr")]
+        self.built = True
+
+    def call(self, images, training=False):
+        """Codes a batch: noisy latents in training, rounded ones otherwise.
+
+        Args:
+          images: uint8 or float `[batch, height, width, channels]`, 0–255.
+          training: Whether noise stands in for rounding.
+
+        Returns:
+          `(reconstruction, bits)`: float32 `[batch, height, width, channels]`, 0–255, not
+          clipped, and the rate in bits of each image, float32 `[batch]`.
+        """
+        latents = self.analysis(tf.cast(images, tf.float32))
+        noisy, bits = self.bottleneck(latents, training=training)
+        return self.synthesis(noisy), bits
+
+    def losses_of(self, images, training):
+        """The terms of the objective, each averaged over the batch.
+
+        Returns:
+          `(loss, bpp, distortion, psnr)` scalars; PSNR in dB from clipped, and outside of
+          training rounded, pixels.
+        """
+        images = tf.cast(images, tf.float32)
+        reconstruction, bits = self(images, training=training)
+        pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
+        if not training:
+            reconstruction = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
+        bpp = tf.reduce_mean(bits) / pixels
+        distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
+        clipped = tf.clip_by_value(reconstruction, 0.0, 255.0)
+        psnr = tf.reduce_mean(tf.image.psnr(images, clipped, max_val=255.0))
+        return bpp + self.lmbda * distortion, bpp, distortion, psnr
+
+    @property
+    def metrics(self):
+        return self._trackers
+
+    def _track(self, values):
+        for tracker, value in zip(self._trackers, values):
+            tracker.update_state(value)
+        return {tracker.name: tracker.result() for tracker in self._trackers}
+
+    def train_step(self, images):
+        with tf.GradientTape() as tape:
+            values = self.losses_of(images, training=True)
+            # Gradients are summed over replicas, whose losses are means over their share.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            loss = values[0] / replicas
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self._track(values)
+
+    def test_step(self, images):
+        return self._track(self.losses_of(images, training=False))
+
+
+def padded_latent_shape(height, width):
+    """Latent rows and columns of an image, `ceil(height / 16)`, `ceil(width / 16)`."""
+    return -(-height // STRIDE), -(-width // STRIDE)

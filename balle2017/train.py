@@ -1,0 +1,336 @@
+"""Trains one rate point and exports it: `python -m balle2017.train --help`.
+
+Reads from top to bottom: settings, photographs, starting point, optimizer, fit, coding tables,
+export. A settings file of `experiments/` is taken with `--flagfile`.
+"""
+
+import datetime
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags, logging
+
+from balle2017 import data, export, klt, prior
+from balle2017.model import DISTORTIONS, RateDistortionModel
+from balle2017.rate_point import STRIDE, RatePoint, Transform
+from balle2017.soap import SOAP
+
+EXAMPLE_IMAGES = os.path.join(os.path.dirname(__file__), "examples")
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "data", [], "Training photographs: a folder (searched recursively), a glob or a file. May be repeated."
+)
+flags.DEFINE_string("tfds", None, "Name of a TensorFlow Datasets image data set to train on instead of --data.")
+flags.DEFINE_float("validation_fraction", 0.05, "Part of the photographs that is held out, by image.", 0, 0.9)
+flags.DEFINE_string("name", "bls2017-mse-example", "Name of the rate point; files that it writes carry it.")
+flags.DEFINE_string("models_dir", "runs/models", "Where the rate point is exported: MODELS_DIR/NAME.")
+flags.DEFINE_string(
+    "run_dir", None, "Checkpoints and TensorBoard logs. A run that was stopped goes on from here. [runs/NAME]"
+)
+flags.DEFINE_float("lmbda", 0.013, "λ of rate [bits per pixel] + λ · distortion.", 0)
+flags.DEFINE_enum(
+    "distortion", "mse", DISTORTIONS, "mse: squared error on the 0–255 scale. ms_ssim: 1 − MS-SSIM (crops of 176 at least)."
+)
+flags.DEFINE_integer("num_filters", 128, "Filters of every stage.", 1)
+flags.DEFINE_enum("channels", "3", ["1", "3"], "Colour channels: 3 for RGB, 1 for grayscale.")
+flags.DEFINE_enum("gdn", "paper", ["paper", "simplified"], "Exponents of GDN: α = 2, ε = ½ or α = ε = 1.")
+flags.DEFINE_integer("slice_length", 32, "Latent positions in each independently coded slice.", 1, 65535)
+flags.DEFINE_enum(
+    "start", "klt", ["klt", "random"], "Weights to start from: the optimal linear transform code, or random ones."
+)
+flags.DEFINE_string("init_from", None, "Directory of an exported rate point to start from instead.")
+flags.DEFINE_integer("steps", 20000, "Training steps.", 1)
+flags.DEFINE_integer("steps_per_epoch", 250, "Steps between two validations and checkpoints.", 1)
+flags.DEFINE_integer("batch_size", 16, "Crops in a (global) batch.", 1)
+flags.DEFINE_integer("patch_size", 128, "Side of the crops in pixels, a multiple of 16.", 16)
+flags.DEFINE_float("min_scale", 0.6, "Crops are shrunk by a random factor between this and 1.", 0.1, 1)
+flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; SOAP needs less than half of its steps.")
+flags.DEFINE_float("learning_rate", 2e-3, "Peak learning rate; it rises for --warmup steps and falls to 0 on a cosine.", 0)
+flags.DEFINE_integer("warmup", 200, "Steps in which the learning rate rises from 0.", 0)
+flags.DEFINE_float("ema", 0.0, "Momentum of averaged weights, which are what is exported; 0 turns averaging off.", 0, 1)
+flags.DEFINE_enum(
+    "arithmetic", "auto", ["auto", "float32", "bfloat16"],
+    "Type of the factors of matrix products in training; auto takes bfloat16 where the processor has it.",
+)
+flags.DEFINE_enum(
+    "strategy", "one", ["one", "mirrored", "multi_worker"],
+    "One device, all GPUs of this machine, or the machines that TF_CONFIG names.",
+)
+flags.DEFINE_integer("seed", 0, "Seed of weights, crops and noise.")
+
+EXAMPLE_STEPS = 500
+VALIDATION_SIZE = 256
+
+
+def die(sentence):
+    """Ends the program with one sentence."""
+    print(f"balle2017.train: {sentence}", file=sys.stderr)
+    sys.exit(1)
+
+
+def processor_has_bfloat16():
+    """Whether this processor multiplies bfloat16 natively (else it is slower than float32)."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            return "avx512_bf16" in info.read()
+    except OSError:
+        return False
+
+
+def load_photographs():
+    """Returns `(training, validation)` lists of `(name, pixels)`."""
+    channels = int(FLAGS.channels)
+    if FLAGS.tfds:
+        try:
+            import tensorflow_datasets as tfds
+        except ImportError:
+            die("--tfds needs the package tensorflow-datasets: pip install 'balle2017[tfds]'")
+        examples = tfds.load(FLAGS.tfds, split="train")
+        images = [
+            (str(i), example["image"].numpy())
+            for i, example in enumerate(examples)
+            if min(example["image"].shape[:2]) >= FLAGS.patch_size and example["image"].shape[2] == channels
+        ]
+        if not images:
+            die(f"no image of {FLAGS.tfds} has {channels} channels and {FLAGS.patch_size} pixels a side")
+    else:
+        images = data.load_images(data.find_files(FLAGS.data or [EXAMPLE_IMAGES]), channels, FLAGS.patch_size)
+    if len(images) < 2:
+        die("training needs at least two images: one of them is held out for validation")
+    return data.hold_out(images, FLAGS.validation_fraction)
+
+
+def make_optimizer(arithmetic):
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, FLAGS.steps - FLAGS.warmup),
+        warmup_target=FLAGS.learning_rate,
+        warmup_steps=FLAGS.warmup,
+    )
+    averaging = dict(use_ema=True, ema_momentum=FLAGS.ema) if FLAGS.ema else {}
+    if FLAGS.optimizer == "adam":
+        return tf.keras.optimizers.Adam(schedule, **averaging)
+    return SOAP(schedule, matrix_dtype=arithmetic, **averaging)
+
+
+def fit_prior(model, crops, steps=400):
+    """Fits the prior alone to the latents of the starting point, which joint training would take minutes for."""
+    images = tf.concat(list(crops.take(8)), 0)
+    latents = model.analysis(tf.cast(images, tf.float32))
+    optimizer = tf.keras.optimizers.Adam(2e-2)
+    variables = model.prior.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            _, bits = model.bottleneck(latents, training=True)
+            loss = tf.reduce_mean(bits) / (FLAGS.patch_size**2)
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return loss
+
+    for _ in range(steps):
+        bpp = step()
+    print(f"starting point: {float(bpp):.3f} bpp after fitting the prior", flush=True)
+
+
+def initialize(model, crops):
+    """Sets the weights that training starts from."""
+    if FLAGS.init_from:
+        start = export.load_rate_point(FLAGS.init_from)
+        if (start.num_filters, start.channels) != (FLAGS.num_filters, int(FLAGS.channels)):
+            die(
+                f"{FLAGS.init_from} has {start.num_filters} filters and {start.channels} channels: "
+                "give the same with --num_filters and --channels"
+            )
+        # The optimal step of a uniform quantizer falls with the root of λ.
+        finer = (FLAGS.lmbda / start.lmbda) ** 0.5
+        start.analysis.kernels[2] *= finer
+        start.analysis.biases[2] *= finer
+        start.synthesis.kernels[0] /= finer
+        model.analysis.set_plain_weights(start.analysis)
+        model.synthesis.set_plain_weights(start.synthesis)
+        prior.set_prior_parameters(model.prior, start.prior)
+        fit_prior(model, crops)
+    elif FLAGS.start == "klt":
+        patches = np.concatenate([batch.numpy() for batch in crops.take(1 + 1200 // FLAGS.batch_size)])
+        analysis, synthesis = klt.linear_transform_code(
+            patches, FLAGS.lmbda, FLAGS.num_filters, seed=FLAGS.seed
+        )
+        model.analysis.set_plain_weights(analysis)
+        model.synthesis.set_plain_weights(synthesis)
+        fit_prior(model, crops)
+
+
+class Pictures(tf.keras.callbacks.Callback):
+    """Writes originals beside their reconstructions to TensorBoard after each epoch."""
+
+    def __init__(self, images, log_dir):
+        super().__init__()
+        self.images = images
+        self.writer = tf.summary.create_file_writer(log_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        reconstruction, _ = self.model(self.images, training=False)
+        reconstruction = tf.cast(tf.clip_by_value(tf.round(reconstruction), 0, 255), tf.uint8)
+        with self.writer.as_default(step=epoch):
+            tf.summary.image("original | reconstruction", tf.concat([self.images, reconstruction], 2))
+
+
+def resumed_step(backup_dir):
+    """The step that the last checkpoint of an earlier run has reached, or 0."""
+    newest = tf.train.latest_checkpoint(os.path.join(backup_dir, "chief"))
+    if newest is None:
+        return 0
+    epoch = tf.train.load_variable(newest, "ckpt_saved_epoch/.ATTRIBUTES/VARIABLE_VALUE")
+    return (int(epoch) + 1) * FLAGS.steps_per_epoch
+
+
+def fit(model, source, validation, run_dir):
+    """Runs Keras `fit`, resumably; returns the last validation's figures."""
+    backup_dir = os.path.join(run_dir, "backup")
+    first_step = resumed_step(backup_dir)
+    if first_step:
+        print(f"going on from step {first_step} of {FLAGS.steps} ({backup_dir})", flush=True)
+    crops = source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed, first_step)
+    callbacks = [
+        tf.keras.callbacks.BackupAndRestore(backup_dir, delete_checkpoint=False),
+        tf.keras.callbacks.TensorBoard(run_dir, update_freq="epoch", write_graph=False),
+        tf.keras.callbacks.CSVLogger(os.path.join(run_dir, "history.csv"), append=True),
+        tf.keras.callbacks.TerminateOnNaN(),
+    ]
+    if validation is not None:
+        callbacks.append(Pictures(next(iter(validation))[:2], os.path.join(run_dir, "pictures")))
+    history = model.fit(
+        crops,
+        epochs=-(-FLAGS.steps // FLAGS.steps_per_epoch),
+        steps_per_epoch=FLAGS.steps_per_epoch,
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    if not all(np.isfinite(history.history.get("loss", [0.0]))):
+        die("the loss is not a number any more: train with a smaller --learning_rate")
+
+
+def rounded_latents(model, images):
+    """Yields the rounded latents `[1, h, w, filters]` of whole photographs."""
+    analyze = tf.function(lambda pixels: tf.round(model.analysis(pixels)), reduce_retracing=True)
+    for _, pixels in images:
+        height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
+        yield tf.cast(analyze(tf.cast(pixels[None, :height, :width], tf.float32)), tf.int32).numpy()
+
+
+def rate_point_of(model, training, validation_figures):
+    """Freezes the model: plain weights, coding tables from the training set's rounded latents."""
+    histogram = prior.latent_histogram(rounded_latents(model, training), FLAGS.num_filters)
+    arrays = lambda weights: Transform(*([np.asarray(a) for a in part] for part in weights))
+    return RatePoint(
+        name=FLAGS.name,
+        lmbda=FLAGS.lmbda,
+        num_filters=FLAGS.num_filters,
+        channels=int(FLAGS.channels),
+        slice_length=FLAGS.slice_length,
+        gdn_alpha=model.analysis.gdn_alpha,
+        gdn_epsilon=model.analysis.gdn_epsilon,
+        analysis=arrays(model.analysis.plain_weights()),
+        synthesis=arrays(model.synthesis.plain_weights()),
+        tables=prior.coding_tables(model.prior, histogram),
+        prior=prior.prior_parameters(model.prior),
+        info={
+            "distortion": FLAGS.distortion,
+            "steps": FLAGS.steps,
+            "batch_size": FLAGS.batch_size,
+            "patch_size": FLAGS.patch_size,
+            "optimizer": FLAGS.optimizer,
+            "learning_rate": FLAGS.learning_rate,
+            "init_from": os.path.basename(os.path.normpath(FLAGS.init_from)) if FLAGS.init_from else FLAGS.start,
+            "training_images": len(training),
+            "date": datetime.date.today().isoformat(),
+            "validation": validation_figures,
+        },
+    )
+
+
+def main(argv):
+    if len(argv) > 1:
+        die(f"unexpected argument {argv[1]!r}: photographs are named with --data")
+    if FLAGS.patch_size % STRIDE:
+        die(f"--patch_size must be a multiple of {STRIDE}")
+    if FLAGS.distortion == "ms_ssim" and FLAGS.patch_size < 176:
+        die("MS-SSIM needs --patch_size of at least 176")
+    if not FLAGS.data and not FLAGS.tfds:
+        print(
+            "No --data: training for a minute on the photographs that come with balle2017.\n"
+            "Name your own with --data FOLDER (or a glob; may be repeated).",
+            flush=True,
+        )
+        if not FLAGS["steps"].present:
+            FLAGS.steps = EXAMPLE_STEPS
+    tf.keras.utils.set_random_seed(FLAGS.seed)
+    if not tf.config.list_physical_devices("GPU") and os.cpu_count() == 2:
+        # One thread an op, two ops at once: on two cores 15 % faster than two threads an op.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+
+    strategy = {
+        "one": tf.distribute.get_strategy,
+        "mirrored": tf.distribute.MirroredStrategy,
+        "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
+    }[FLAGS.strategy]()
+
+    try:
+        training, validation = load_photographs()
+    except data.DataError as error:
+        die(str(error))
+    print(f"{len(training)} photographs to train on, {len(validation)} held out", flush=True)
+    source = data.CropSource(training)
+    large = [image for image in validation if min(image[1].shape[:2]) >= VALIDATION_SIZE]
+    held_out = None
+    if large:
+        held_out = data.CropSource(large).batches(VALIDATION_SIZE, 8, 1.0, seed=1).take(8).cache()
+
+    arithmetic = FLAGS.arithmetic
+    if arithmetic == "auto":
+        arithmetic = "bfloat16" if processor_has_bfloat16() else "float32"
+    with strategy.scope():
+        model = RateDistortionModel(
+            FLAGS.lmbda,
+            FLAGS.num_filters,
+            int(FLAGS.channels),
+            *((2, 0.5) if FLAGS.gdn == "paper" else (1, 1)),
+            FLAGS.distortion,
+            arithmetic,
+        )
+        model.compile(optimizer=make_optimizer(arithmetic))
+        model.optimizer.build(model.trainable_variables)
+    run_dir = FLAGS.run_dir or os.path.join("runs", FLAGS.name)
+    if not resumed_step(os.path.join(run_dir, "backup")):
+        try:
+            initialize(model, source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed + 1))
+        except (OSError, ValueError) as error:
+            die(str(error))
+
+    fit(model, source, held_out, run_dir)
+
+    figures = {}
+    if held_out is not None:
+        figures = {k: round(float(v), 4) for k, v in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+    directory = os.path.join(FLAGS.models_dir, FLAGS.name)
+    export.export(rate_point_of(model, training, figures), directory)
+    print(f"exported {directory}: {json.dumps(figures)}")
+
+
+def run():
+    """Entry point of `python -m balle2017.train`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
