@@ -163,7 +163,8 @@ def crc32(data):
     # Ones as the initial register are the same as the first bytes inverted.
     data = tf.concat([data[:4] ^ np.uint8(255), data[4:]], 0)
     registers = tf.gather(tf.constant(first_byte), tf.cast(data, tf.int32))
-    tables = tf.constant(tables)
+    # Four bytes each in the exported graph, eight for the index arithmetic.
+    tables = tf.cast(tf.constant(tables.astype(np.uint32)), tf.int64)
 
     def combine(level, registers):
         # Zeros in front change nothing, so an odd register gets a partner.

@@ -5,19 +5,25 @@
 
 There are two runtimes with the same signatures and the same files, bit for bit:
 "tfc" uses tensorflow-compression's range coder, "stock" only ops of
-TensorFlow's core, so that any TensorFlow Serving runs it.
+TensorFlow's core, so that any TensorFlow Serving runs it. `OUT/NAME` is written.
 """
 
 import dataclasses
 import json
 import os
 import shutil
+import sys
 import tempfile
+
+if __name__ == "__main__":
+    # Nobody who exports a model wants to know which processor features TensorFlow was built for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from absl import app, flags, logging
 
-from balle2017 import container_graph
+from balle2017 import container_graph, warmup
 from balle2017.coding import TfcCoder, split_strings
 from balle2017.container_graph import require
 from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
@@ -49,6 +55,8 @@ class Encoder(tf.Module):
       rate_point: A `RatePoint`.
       coder: A `coding.Coder` of its tables.
     """
+
+    INPUT, OUTPUT = "image_bytes", "bitstream_bytes"
 
     def __init__(self, rate_point, coder):
         super().__init__(name="encoder")
@@ -95,6 +103,8 @@ class Encoder(tf.Module):
         """int32 `[positions, N]` to the strings of their slices `[⌈positions/slice_length⌉]`."""
         positions = tf.shape(latents)[0]
         latents = require(positions > 0, "There are no latents to encode.", latents)
+        small = tf.reduce_all((latents >= -_MAX_LATENT) & (latents <= _MAX_LATENT))
+        latents = require(small, f"Latents go from {-_MAX_LATENT} to {_MAX_LATENT}.", latents)
         counts = container_graph.slice_counts(positions[tf.newaxis], [self._slice_length])
         payload, lengths = self.coder.encode(latents, counts)
         return {"slices": split_strings(payload, lengths)}
@@ -145,6 +155,8 @@ class Decoder(tf.Module):
       rate_point: A `RatePoint`.
       coder: A `coding.Coder` of its tables.
     """
+
+    INPUT, OUTPUT = "bitstream_bytes", "image_bytes"
 
     def __init__(self, rate_point, coder):
         super().__init__(name="decoder")
@@ -283,23 +295,22 @@ def export(rate_point, directory, runtime="tfc"):
     temporary = tempfile.mkdtemp(prefix=".export-", dir=os.path.dirname(directory))
     try:
         os.chmod(temporary, 0o755)
+        data = warmup.pictures(rate_point.channels)
         for part in (Encoder, Decoder):
             module = part(rate_point, make_coder(rate_point.tables, runtime))
+            signatures = module.signatures()
             path = os.path.join(temporary, module.name, "1")
-            tf.saved_model.save(
-                module,
-                path,
-                signatures=module.signatures(),
-                options=tf.saved_model.SaveOptions(save_debug_info=False),
-            )
+            tf.saved_model.save(module, path, signatures=signatures)
+            if runtime == "stock":
+                warmup.write(path, f"{rate_point.name}-{module.name}", part.INPUT, data)
+                # What the encoder makes of the pictures warms up the decoder.
+                data = signatures["serving_default"](data)[part.OUTPUT]
         with open(os.path.join(temporary, "model.json"), "w") as file:
             json.dump(_describe(rate_point, runtime), file, indent=2)
             file.write("\n")
         if runtime == "tfc":
             np.savez_compressed(os.path.join(temporary, "prior.npz"), **rate_point.prior)
-        if os.path.isdir(directory):
-            shutil.rmtree(directory)
-        os.rename(temporary, directory)
+        _replace(temporary, directory)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -321,8 +332,11 @@ def load_rate_point(directory):
       FileNotFoundError: If something of it is missing.
       ValueError: If it was exported for another runtime, or has been changed.
     """
-    with open(os.path.join(directory, "model.json")) as file:
-        info = json.load(file)
+    try:
+        with open(os.path.join(directory, "model.json")) as file:
+            info = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no model in {directory}.") from None
     if info["runtime"] != "tfc":
         raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
     decoder = _read_variables(directory, "decoder")
@@ -345,6 +359,55 @@ def load_rate_point(directory):
     with np.load(os.path.join(directory, "prior.npz")) as prior:
         rate_point.prior = dict(prior)
     return rate_point
+
+
+def main(argv):
+    """The command: one rate point, or all of a folder of them."""
+    logging.set_verbosity(logging.ERROR)
+    if len(argv) != 3:
+        sys.exit("Name a model, or a folder of models, and the folder where exports go.")
+    _, source, out = argv
+    try:
+        names = find_rate_points(source)
+        for path in names:
+            name = os.path.basename(path)
+            target = os.path.join(out, name)
+            if os.path.realpath(target) == os.path.realpath(path):
+                sys.exit(f"{out} holds the very models that are to be exported.")
+            export(load_rate_point(path), target, flags.FLAGS.runtime)
+            print(target)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def find_rate_points(path):
+    """Folders of rate points: `path` itself if it is one, else those in it.
+
+    Raises:
+      FileNotFoundError: If there are none.
+    """
+    if os.path.isfile(os.path.join(path, "model.json")):
+        return [os.path.abspath(path)]
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    found = [
+        os.path.join(os.path.abspath(path), name)
+        for name in names
+        if os.path.isfile(os.path.join(path, name, "model.json"))
+    ]
+    if not found:
+        raise FileNotFoundError(f"{path} is no model and holds none: there is no model.json.")
+    return found
+
+
+def _replace(source, directory):
+    """Renames a folder to one that may exist; an interruption leaves either the old or the new one."""
+    if not os.path.isdir(directory):
+        os.rename(source, directory)
+        return
+    old = tempfile.mkdtemp(prefix=".old-", dir=os.path.dirname(directory))
+    os.rename(directory, os.path.join(old, "old"))
+    os.rename(source, directory)
+    shutil.rmtree(old)
 
 
 def _function(function, signature):
@@ -460,3 +523,8 @@ def _read_tables(variables):
     for channel, row in zip(active, np.split(lookup, starts[1:])):
         cdfs[channel] = row[1:]
     return CodingTables(offsets, cdfs, constants)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("runtime", "stock", RUNTIMES, "What the exported models need to run.")
+    app.run(main)

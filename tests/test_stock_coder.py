@@ -1,0 +1,147 @@
+"""The coder in core ops against tensorflow-compression's, bit for bit."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from balle2017.coding import TfcCoder
+from balle2017.rate_point import CodingTables
+from balle2017.stock_coder import StockCoder
+from conftest import random_cdf
+
+# Nearly certain values make long runs of carries, and intervals that stay at their smallest.
+_PEAKED = [np.array(cdf, np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])]
+
+
+def make_coders(num_active, peaked=False, seed=0):
+    """Both coders of the same random tables, with functions that encode and decode."""
+    random = np.random.default_rng(seed)
+    if peaked:
+        cdfs = [_PEAKED[index % len(_PEAKED)] for index in range(num_active)]
+    else:
+        cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(num_active)]
+    offsets = random.integers(-4, 1, num_active + 1).astype(np.int32)
+    tables = CodingTables(offsets, [*cdfs, None], np.full(num_active + 1, 5, np.int32))
+    ints = tf.TensorSpec([None], tf.int32)
+    return [
+        (
+            tf.function(
+                coder.encode, [tf.TensorSpec([None, num_active + 1], tf.int32), ints], autograph=False
+            ),
+            tf.function(coder.decode, [tf.TensorSpec([None], tf.uint8), ints, ints], autograph=False),
+        )
+        for coder in (TfcCoder(tables), StockCoder(tables))
+    ]
+
+
+def random_latents(positions, num_active, scale, seed=0):
+    random = np.random.default_rng(seed)
+    latents = np.round(random.laplace(scale=scale, size=[positions, num_active + 1])).astype(np.int32)
+    latents[:, -1] = 5
+    return latents
+
+
+def slice_counts(positions, slice_length):
+    counts = np.full(-(-positions // slice_length), slice_length, np.int32)
+    counts[-1] -= counts.sum() - positions
+    return counts
+
+
+@pytest.mark.parametrize(
+    "num_active, positions, slice_length, scale, peaked",
+    [
+        (1, 1, 1, 0.5, False),
+        (1, 1, 1, 1000, False),
+        (5, 20, 7, 1, False),
+        (16, 20, 7, 3, False),
+        (17, 64, 8, 30, False),
+        (33, 300, 100, 2, False),
+        (2, 40, 65535, 1e5, False),
+        (3, 2000, 500, 0.0001, True),
+        (3, 2000, 500, 0.2, True),
+        (3, 2000, 500, 1, True),
+    ],
+)
+def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked):
+    (tfc_encode, tfc_decode), (stock_encode, stock_decode) = make_coders(num_active, peaked)
+    latents = random_latents(positions, num_active, scale)
+    counts = slice_counts(positions, slice_length)
+    payload, lengths = tfc_encode(latents, counts)
+    stock_payload, stock_lengths = stock_encode(latents, counts)
+    np.testing.assert_array_equal(stock_lengths, lengths)
+    np.testing.assert_array_equal(stock_payload, payload)
+    for decode in (tfc_decode, stock_decode):
+        decoded, valid = decode(payload, lengths, counts)
+        np.testing.assert_array_equal(decoded, latents)
+        assert np.all(valid)
+
+
+def test_largest_escapes():
+    coders = make_coders(2)
+    latents = np.array([[2**20, -(2**20), 5], [-1, 2**19 - 1, 5], [0, 0, 5]], np.int32)
+    counts = np.array([2, 1], np.int32)
+    (payload, lengths), (stock_payload, stock_lengths) = (
+        encode(latents, counts) for encode, _ in coders
+    )
+    np.testing.assert_array_equal(stock_lengths, lengths)
+    np.testing.assert_array_equal(stock_payload, payload)
+    np.testing.assert_array_equal(coders[1][1](payload, lengths, counts)[0], latents)
+
+
+def test_slices_of_several_lengths_at_once():
+    coders = make_coders(6)
+    counts = np.array([3, 3, 1, 9, 9, 4, 2, 2], np.int32)
+    latents = random_latents(counts.sum(), 6, 3)
+    results = [encode(latents, counts) for encode, _ in coders]
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    for (_, decode), result in zip(coders, results):
+        np.testing.assert_array_equal(decode(*result, counts)[0], latents)
+
+
+def test_no_active_channel():
+    coders = make_coders(0)
+    latents = np.full([10, 1], 5, np.int32)
+    counts = slice_counts(10, 4)
+    for encode, decode in coders:
+        payload, lengths = encode(latents, counts)
+        assert payload.shape == [0] and list(lengths) == [0, 0, 0]
+        decoded, valid = decode(payload, lengths, counts)
+        np.testing.assert_array_equal(decoded, latents)
+        assert np.all(valid)
+
+
+@pytest.mark.parametrize("num_active, peaked", [(2, False), (1, True), (3, True)])
+def test_wrong_slices_are_found_alike(num_active, peaked):
+    (tfc_encode, tfc_decode), (_, stock_decode) = make_coders(num_active, peaked)
+    counts = slice_counts(150, 5)
+    payload, lengths = tfc_encode(random_latents(150, num_active, 2), counts)
+    slices = np.split(payload.numpy(), np.cumsum(lengths)[:-1])
+    random = np.random.default_rng(0)
+
+    def damage(data):
+        kind = random.integers(7)
+        if kind == 0 and len(data):
+            data = data.copy()
+            data[random.integers(len(data))] ^= 1 << random.integers(8)
+        elif kind == 1:
+            data = data[: random.integers(len(data) + 1)]
+        elif kind == 2:
+            data = np.append(data, np.uint8(0))
+        elif kind == 3:
+            data = random.integers(0, 256, random.integers(6))
+        elif kind == 4:
+            # Ends in escapes whose zeros do not end.
+            data = random.choice([0, 0, 0, 255], random.integers(6))
+        return data.astype(np.uint8)
+
+    found = []
+    for _ in range(10):
+        wrong = [damage(data) for data in slices]
+        wrong_lengths = np.array([len(data) for data in wrong], np.int32)
+        results = [decode(np.concatenate(wrong), wrong_lengths, counts) for decode in (tfc_decode, stock_decode)]
+        (latents, valid), (stock_latents, stock_valid) = results
+        np.testing.assert_array_equal(stock_valid, valid)
+        mask = np.repeat(valid, counts)
+        np.testing.assert_array_equal(stock_latents.numpy()[mask], latents.numpy()[mask])
+        found += list(valid.numpy())
+    assert 0.1 < np.mean(found) < 0.9
