@@ -1,0 +1,108 @@
+"""What the experiments on the Kodak set have in common: where it is, and how its curves look."""
+
+import os
+import pathlib
+import sys
+
+from absl import flags
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
+
+from balle2017 import bd, codecs, evaluate  # noqa: E402
+
+FLAGS = flags.FLAGS
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PUBLISHED = ROOT / "experiments" / "data" / "kodak"
+PAPER = "tfc-balle-2017-iclr-opt-mse"
+
+COLORS = {
+    "paper": "#222222",
+    "jpeg": "#8a6d3b",
+    "jpeg2000": "#2b7bba",
+    "webp": "#e08e1b",
+    "avif": "#3a9d6e",
+    "jpegxl": "#8e5cc2",
+}
+OURS = ["#d1495b", "#b5638f", "#e5832e"]
+
+
+def define_flags(picture=None):
+    """Flags that name the images, the models and where results go."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.DEFINE_string("images", str(ROOT.parent / "shared/images/kodak"), "Folder of the Kodak images.")
+    flags.DEFINE_string("models_dir", None, "Folder of models; by default those that come with the package.")
+    flags.DEFINE_string(
+        "results", str(ROOT / "results/kodak"), "Where measurements are kept: what is known is not measured again.")
+    if picture:
+        flags.DEFINE_string("out", str(ROOT / "docs/experiments" / picture), "The picture to write.")
+
+
+def find_images():
+    """The image files, or the end of the program with one sentence."""
+    if not os.path.isdir(FLAGS.images):
+        sys.exit(f"There is no folder {FLAGS.images}: name the one that holds the Kodak images with --images.")
+    try:
+        return evaluate.find_images(FLAGS.images)
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+def find_families():
+    """The families of models, as codecs, or the end of the program with one sentence."""
+    names = codecs.families(FLAGS.models_dir)
+    if not names:
+        sys.exit("No models are installed: name a folder of models with --models_dir.")
+    return [codecs.find(name, FLAGS.models_dir) for name in names]
+
+
+def measure(paths, compared):
+    """Measures codecs at their own qualities; returns the records and what was chosen."""
+    chosen = [(codec, codec.qualities) for codec in compared]
+    return evaluate.evaluate(paths, chosen, os.path.join(FLAGS.results, "per_image")), chosen
+
+
+def published():
+    """The published tables as `bd.Curve`s by name."""
+    return {curve.name: curve for curve in bd.load_published(PUBLISHED)}
+
+
+def color(curve, families):
+    """The colour of a curve, the same in all pictures."""
+    if curve.name in families:
+        return OURS[families.index(curve.name) % len(OURS)]
+    return COLORS.get(curve.name, COLORS["paper"])
+
+
+def draw(axes, curve, measure, **style):
+    """Draws one curve of one measure, if it is known."""
+    if measure in curve.points:
+        bpp, values = curve.points[measure]
+        axes.plot(bpp, values, **{"label": curve.label, "linewidth": 1.6, **style})
+
+
+def finish(axes, title, measure, limits=(0, 2.1), values=None):
+    """Title, labels and grid of a rate–distortion diagram."""
+    axes.set_xlim(*limits)
+    if values:
+        axes.set_ylim(*values)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel("bits per pixel", fontsize=9)
+    axes.set_ylabel(bd.MEASURES[measure].replace(" in dB", ", dB"), fontsize=9)
+    axes.grid(color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save(figure, path):
+    """Writes a figure as PNG, in one step."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    os.replace(temporary, path)
+    print(f"Picture: {path}")

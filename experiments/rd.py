@@ -1,0 +1,234 @@
+"""The Kodak evaluation of everything that ships: `make rd`.
+
+    python experiments/rd.py
+
+Writes `docs/rd/` (table, curves, JSON), the figures in each `model.json`, and
+the part of README.md between its `rd` markers; also `results/kodak/report.html`.
+
+Takes about 40 minutes for 8 models and five other codecs on 2 cores, and again
+15 for the report's pictures, most of both for AVIF and JPEG XL. What is measured
+is kept in `results/kodak`; a changed model is measured again in a minute.
+"""
+
+import json
+import os
+import pathlib
+
+from absl import app, flags
+import matplotlib.pyplot as plt
+import numpy as np
+
+from balle2017 import bd, codecs, evaluate, report
+import kodak
+
+FLAGS = flags.FLAGS
+BEGIN, END = "<!-- rd:begin -->", "<!-- rd:end -->"
+
+# Which published tables are of the same codec as a curve that is measured here, and why they differ.
+ANCHORS = {
+    "jpeg": {
+        "tfc-jpeg420": "4:2:0 as here; the difference is `optimize=True`: Huffman tables made for each image",
+        "compressai-jpeg": "Pillow 7.1 with its default tables, which count most at low rates",
+    },
+    "jpeg2000": {
+        "tfc-j2k-opj5": "OpenJPEG, its settings are not published; the raw codestream saves the 85 bytes of JP2's boxes",
+        "tfc-j2k-kdu5": "Kakadu; its MS-SSIM is higher while its PSNR is lower, as with visual weights",
+        "compressai-jpeg2000": "encoded by ffmpeg, whose settings are not published",
+    },
+    "webp": {
+        "tfc-webp": "an older libwebp, its settings are not published",
+        "compressai-webp": "Pillow 7.1 with its default `method=4`",
+    },
+    "avif": {"compressai-av1": "AV1 by libaom without the container and at another speed"},
+}
+
+
+def rate_point_table(family, points):
+    """Markdown table of a family's rate points."""
+    lines = [
+        "| model | λ | bpp | PSNR (dB) | PSNR luma (dB) | MS-SSIM | MS-SSIM (dB) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for point in points:
+        model = family.models[point["quality"]]
+        decibels = -10 * np.log10(1 - point["ms_ssim_rgb"])
+        lines.append(
+            f"| `{model.name}` | {model.info['lambda']:g} | {point['bpp']:.4f} | {point['psnr_rgb']:.2f}"
+            f" | {point['psnr_luma']:.2f} | {point['ms_ssim_rgb']:.4f} | {decibels:.2f} |"
+        )
+    return lines
+
+
+def bd_table(tested, paper, anchors):
+    """Markdown table of BD-rates of curves, and of the paper's table, against anchors."""
+    tested = tested + [paper]
+    lines = [
+        "| BD-rate against | " + " | ".join(f"{c.label}: PSNR | MS-SSIM" for c in tested) + " |",
+        "|---|" + "---|---|" * len(tested),
+    ]
+    for anchor in anchors:
+        cells = []
+        for curve in tested:
+            for measure in ("psnr_rgb", "ms_ssim_rgb"):
+                same = curve is anchor
+                cells.append("" if same else percent(bd.bd_rate(anchor, curve, measure)))
+        lines.append(f"| {anchor.label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def anchor_table(measured, published):
+    """Markdown table that holds the codecs measured here against published tables of the same codecs."""
+    lines = [
+        "| measured here | against the published | BD-rate, PSNR | BD-PSNR (dB) | PSNR at 0.5 bpp (dB): here, published"
+        " | BD-rate, MS-SSIM | what differs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, tables in ANCHORS.items():
+        for table, reason in tables.items():
+            if name not in measured:
+                continue
+            here, there = measured[name], published[table]
+            gain = bd.bd_quality(there, here)
+            at_half = ", ".join(f"{np.interp(0.5, *c.points['psnr_rgb']):.2f}" for c in (here, there))
+            lines.append(
+                f"| {here.label} | {there.label} | {percent(bd.bd_rate(there, here))} | {gain:+.2f} | {at_half}"
+                f" | {percent(bd.bd_rate(there, here, 'ms_ssim_rgb'))} | {reason} |"
+            )
+    return lines
+
+
+def percent(value):
+    """A BD-rate in words."""
+    return "–" if value is None else f"{value:+.1f} %".replace("-", "−")
+
+
+def convexity(curve):
+    """Margin of each inner point above the line between its neighbours, in dB."""
+    bpp, psnr = curve.points["psnr_rgb"]
+    return [
+        psnr[i] - np.interp(bpp[i], bpp[[i - 1, i + 1]], psnr[[i - 1, i + 1]]) for i in range(1, len(bpp) - 1)
+    ]
+
+
+def check(curve, others):
+    """Prints whether a curve is convex, and above others in MS-SSIM at each of its points."""
+    margins = convexity(curve)
+    verdict = "yes" if all(margin >= 0 for margin in margins) else "NO"
+    print(f"\n{curve.name}: all points on a convex curve: {verdict}; margins over the neighbours' line (dB):"
+          f" {', '.join(f'{m:+.2f}' for m in margins)}")  # fmt: skip
+    bpp, values = curve.points["ms_ssim_rgb"]
+    for other in others:
+        other_bpp, other_values = other.points["ms_ssim_rgb"]
+        gains = values - np.interp(bpp, other_bpp, other_values)
+        cells = [f"{g:+.2f}" if b >= other_bpp[0] else f"(no such small file) {g:+.2f}" for b, g in zip(bpp, gains)]
+        verdict = "yes" if np.all(gains > 0) else "NO"
+        print(f"{curve.name}: MS-SSIM above {other.label} at every point: {verdict}; margins (dB): {', '.join(cells)}")
+
+
+def draw(measured, families, paper, path):
+    """The curves as one picture."""
+    figure, axes = plt.subplots(1, 2, figsize=(12.5, 4.9), layout="constrained")
+    for axis, measure, values in zip(axes, ("psnr_rgb", "ms_ssim_rgb"), ((24, 42), (7, 25))):
+        for name, curve in measured.items():
+            ours = name in families
+            style = dict(marker="o" if ours else "", markersize=5, linewidth=2.2 if ours else 1.4, zorder=3 if ours else 2)
+            kodak.draw(axis, curve, measure, color=kodak.color(curve, families), **style)
+        kodak.draw(axis, paper, measure, color=kodak.COLORS["paper"], linestyle="", marker="x", zorder=4,
+                   label="the paper's own points")  # fmt: skip
+        kodak.finish(axis, "Kodak, mean of 24 images", measure, values=values)
+    axes[0].legend(fontsize=8.5, frameon=False, loc="lower right")
+    kodak.save(figure, path)
+
+
+def write_model_figures(family, points):
+    """Writes each model's figures into the file beside it."""
+    for point in points:
+        file = family.models[point["quality"]].folder / "model.json"
+        info = json.loads(file.read_text())
+        info["kodak"] = {
+            "bpp": round(point["bpp"], 4),
+            "psnr": round(point["psnr_rgb"], 3),
+            "ms_ssim": round(point["ms_ssim_rgb"], 5),
+        }
+        evaluate.write_file(file, json.dumps(info, indent=2) + "\n")
+
+
+def update_readme(path, text):
+    """Replaces what stands between the markers."""
+    content = path.read_text() if path.exists() else ""
+    if content.count(BEGIN) != 1 or content.count(END) != 1:
+        print(f"{path} has no pair of markers {BEGIN} and {END}: it stays as it is.")
+        return
+    before, rest = content.split(BEGIN)
+    _, after = rest.split(END)
+    evaluate.write_file(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main(argv):
+    del argv
+    paths = kodak.find_images()
+    families = kodak.find_families()
+    names = [family.name for family in families]
+    records, chosen = kodak.measure(paths, codecs.installed(FLAGS.models_dir))
+    evaluate.write_results(FLAGS.results, records, chosen)
+    points = evaluate.aggregate(records)
+    measured = {curve.name: curve for curve in evaluate.curves(points, chosen)}
+    published = kodak.published()
+    paper = published[kodak.PAPER]
+    evaluate.print_table(points, chosen, list(published.values()))
+
+    out = pathlib.Path(FLAGS.out)
+    draw(measured, names, paper, out / "kodak.png")
+    others = [measured[n] for n in ("jpeg", "jpeg2000", "webp", "avif", "jpegxl") if n in measured]
+    anchors = [paper, *others, *(published[n] for n in ("tfc-j2k-kdu5", "tfc-j2k-opj5", "tfc-jpeg420",
+               "compressai-bmshj2018-factorized_mse_cpu"))]  # fmt: skip
+
+    short = []
+    for family in families:
+        short += [*rate_point_table(family, points[family.name]), ""]
+    picture = os.path.relpath(out / "kodak.png", kodak.ROOT)
+    short += [f"![Rate–distortion curves on Kodak]({picture})", ""]
+    short += bd_table([measured[name] for name in names], paper, anchors)
+    agreement = anchor_table(measured, published)
+    caption = (
+        "Kodak, 24 images, actual files with their headers; means over images at constant quality."
+        " BD-rate by package `bjontegaard` (Akima, 0.1–2.2 bpp): negative is smaller at equal quality."
+    )
+    lines = ["# Rate and distortion on Kodak", "", caption, "", *short, "", "## Anchors, here and published", "", *agreement]
+    lines += ["", "![Rate–distortion curves](kodak.png)", "", "## All points", ""]
+    for codec, _ in chosen:
+        lines += [f"**{codec.label}**: {codec.settings}", "", "| quality | bpp | PSNR | PSNR luma | MS-SSIM | MS-SSIM luma |",
+                  "|---|---|---|---|---|---|"]  # fmt: skip
+        for p in points[codec.name]:
+            lines.append(f"| {p['quality']} | {p['bpp']:.4f} | {p['psnr_rgb']:.2f} | {p['psnr_luma']:.2f}"
+                         f" | {p['ms_ssim_rgb']:.4f} | {p['ms_ssim_luma']:.4f} |")  # fmt: skip
+        lines.append("")
+    table = "\n".join(line for line in lines if not line.startswith(f"![Rate–distortion curves on Kodak]"))
+    evaluate.write_file(out / "kodak.md", table)
+    content = {codec.name: evaluate.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
+    evaluate.write_file(out / "kodak.json", json.dumps(content, indent=1))
+    readme = [caption, "", *short, "", "The same codecs, measured here and as others published them:", "", *agreement]
+    update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme))
+    for family in families:
+        write_model_figures(family, points[family.name])
+
+    print("\n" + "\n".join(short + [""] + agreement))
+    for name in names:
+        check(measured[name], [measured["jpeg"], measured["jpeg2000"]])
+    print(f"\nTables: {out}")
+    if FLAGS.report:
+        shown = evaluate.viewer(paths, chosen, FLAGS.viewer_images, [0.2, 0.5, 1.0])
+        content = report.Report(
+            "balle2017 on Kodak", evaluate.curves_by_image(records, chosen), list(published.values()),
+            visible=[kodak.PAPER], viewer=shown)  # fmt: skip
+        report.write(pathlib.Path(FLAGS.results) / "report.html", content)
+        print(f"Report: {FLAGS.results}/report.html")
+
+
+if __name__ == "__main__":
+    kodak.define_flags()
+    flags.DEFINE_string("out", str(kodak.ROOT / "docs/rd"), "Folder for table, curves and JSON.")
+    flags.DEFINE_string("readme", str(kodak.ROOT / "README.md"), "File whose part between the markers is replaced.")
+    flags.DEFINE_bool("report", True, "Write the HTML report, too.")
+    flags.DEFINE_integer("viewer_images", 6, "How many images the report shows in its viewer.")
+    app.run(main)
