@@ -36,6 +36,12 @@ MAX_PIXELS = 2 * (2**30 // 12)
 _ORIENTATION, _GPS, _EXIF_IFD, _MAKER_NOTE = 0x0112, 0x8825, 0x8769, 0x927C
 _BAND_PIXELS = 2**20
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+# PNG's higher levels take time and gain nothing on photographs.
+_SAVE_OPTIONS = {
+    "JPEG": {"quality": 95},
+    "PNG": {"compress_level": 3},
+    "WEBP": {"lossless": True},
+}
 
 
 class ImageError(ValueError):
@@ -103,7 +109,7 @@ def write(target, pixels, metadata=None, format="PNG"):
     """
     pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(format, {})
+    options = dict(_SAVE_OPTIONS.get(format, {}))
     options.update(_save_options(metadata or {}, format))
     try:
         image.save(target, format=format, **options)

@@ -1,0 +1,108 @@
+"""Memory and time of the commands against megapixels: memory bounded, time linear.
+
+    python benchmarks/large_images.py bls2017-mse-4 [--out results/large_images]
+
+Each measurement is a process of its own, as `/usr/bin/time -v` would see it.
+Writes `large_images.csv` and a plot of it.
+"""
+
+import argparse
+import csv
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PHOTOGRAPHS = os.path.join(ROOT, "..", "shared", "images", "train", "*", "*")
+LIMIT_GIB = 2
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--models_dir")
+    parser.add_argument("--photographs", default=PHOTOGRAPHS, help="glob of pictures to put together")
+    parser.add_argument("--megapixels", nargs="+", type=float, default=[0.4, 3, 6, 12, 25, 50, 100])
+    parser.add_argument("--out", default="results/large_images")
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for megapixels in args.megapixels:
+            source = os.path.join(folder, "large.png")
+            make_picture(source, megapixels, sorted(glob.glob(args.photographs)))
+            options = ["--models_dir", args.models_dir] if args.models_dir else []
+            packed, unpacked = source + ".tfci", os.path.join(folder, "decoded.png")
+            for command in (
+                ["compress", *options, args.model, source, packed],
+                ["decompress", *options, packed, unpacked],
+            ):
+                seconds, memory = measure(command)
+                rows.append([command[0], megapixels, round(seconds, 2), round(memory / 2**20)])
+                print("{:10} {:6.1f} Mpixel {:8.2f} s {:6d} MiB".format(*rows[-1]), flush=True)
+    write(rows, args.out)
+    if max(row[3] for row in rows) > LIMIT_GIB * 1024:
+        sys.exit(f"More than {LIMIT_GIB} GiB of memory.")
+
+
+def make_picture(path, megapixels, photographs):
+    """A mosaic of photographs, 3 by 2."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    width = round(height * 1.5)
+    mosaic = Image.new("RGB", (width, height))
+    random = np.random.default_rng(0)
+    y = 0
+    while y < height:
+        x, step = 0, height
+        while x < width:
+            with Image.open(photographs[random.integers(len(photographs))]) as tile:
+                tile = tile.convert("RGB")
+                mosaic.paste(tile, (x, y))
+                x, step = x + tile.width, min(step, tile.height)
+        y += step
+    mosaic.save(path, compress_level=1)
+
+
+def measure(command):
+    """Runs a command of balle2017; returns seconds and the maximum resident set in bytes."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "balle2017.tfci", *command], env={**os.environ, "PYTHONPATH": ROOT}
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed.")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+def write(rows, out):
+    os.makedirs(out, exist_ok=True)
+    with open(os.path.join(out, "large_images.csv"), "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["command", "megapixels", "seconds", "mebibytes"])
+        writer.writerows(rows)
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for command in ("compress", "decompress"):
+        part = np.array([row[1:] for row in rows if row[0] == command])
+        left.plot(part[:, 0], part[:, 2], "o-", label=command)
+        right.plot(part[:, 0], part[:, 1], "o-", label=command)
+    left.axhline(LIMIT_GIB * 1024, color="gray", linestyle=":")
+    left.set(xlabel="megapixels", ylabel="maximum resident set (MiB)", ylim=(0, None))
+    right.set(xlabel="megapixels", ylabel="seconds", ylim=(0, None))
+    left.legend()
+    figure.tight_layout()
+    figure.savefig(os.path.join(out, "large_images.png"), dpi=120)
+
+
+if __name__ == "__main__":
+    main()
