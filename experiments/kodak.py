@@ -9,8 +9,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
+import numpy as np  # noqa: E402
 
-from balle2017 import bd, codecs, evaluate  # noqa: E402
+from balle2017 import bd, codecs, evaluate, images  # noqa: E402
 
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -50,17 +51,33 @@ def find_images():
 
 
 def find_families():
-    """The families of models, as codecs, or the end of the program with one sentence."""
-    names = codecs.families(FLAGS.models_dir)
-    if not names:
+    """The families of colour models, as codecs, or the end of the program with one sentence."""
+    found = [c for c in codecs.installed(FLAGS.models_dir) if isinstance(c, codecs.RatePoints)]
+    if not found:
         sys.exit("No models are installed: name a folder of models with --models_dir.")
-    return [codecs.find(name, FLAGS.models_dir) for name in names]
+    return found
+
+
+def find_rate_points():
+    """All installed models of colour images as `RatePoint`s, by family and ascending λ."""
+    from balle2017 import export
+
+    return [export.load_rate_point(str(m.folder)) for f in find_families() for m in f.models.values()]
 
 
 def measure(paths, compared):
     """Measures codecs at their own qualities; returns the records and what was chosen."""
     chosen = [(codec, codec.qualities) for codec in compared]
     return evaluate.evaluate(paths, chosen, os.path.join(FLAGS.results, "per_image")), chosen
+
+
+def crops(paths, side):
+    """The middle of each image as float32 `[1, side, side, 3]` at most, sides multiples of 16."""
+    for path in paths:
+        pixels = images.read(path).pixels
+        height, width = (min(side, length) // 16 * 16 for length in pixels.shape[:2])
+        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+        yield pixels[np.newaxis, top : top + height, left : left + width].astype(np.float32)
 
 
 def published():

@@ -1,4 +1,4 @@
-"""Rate–distortion curves against JPEG and JPEG 2000, mean and per image (paper: figures 5 and 14 ff.).
+"""Rate–distortion curves against JPEG and JPEG 2000, mean and per image (paper: section 4).
 
     python experiments/rate_distortion.py
 

@@ -1,4 +1,4 @@
-"""Reconstructions at matched file size: this codec, JPEG, JPEG 2000 (paper: figures 1, 6 and 14 ff.).
+"""Reconstructions at matched file size: this codec, JPEG, JPEG 2000 (paper: section 4).
 
     python experiments/reconstructions.py
 
