@@ -73,3 +73,13 @@ def tiny_models_dir(tiny_rate_point, tmp_path_factory):
     directory = tmp_path_factory.mktemp("saved_models")
     export(tiny_rate_point, directory / "tiny-1")
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_stock_dir(tiny_rate_point, tmp_path_factory):
+    """A folder of models that holds `tiny-1`, exported with the stock runtime."""
+    from balle2017.export import export
+
+    directory = tmp_path_factory.mktemp("stock_models")
+    export(tiny_rate_point, directory / "tiny-1", "stock")
+    return directory

@@ -1,0 +1,299 @@
+"""Exported pairs: both runtimes, the same files, and what a stock TensorFlow does with them."""
+
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from balle2017 import bitstream
+from balle2017.export import RUNTIMES, export, load_rate_point
+from conftest import random_rate_point
+
+TESTS = pathlib.Path(__file__).parent
+KODAK = TESTS.parent.parent / "shared" / "images" / "kodak"
+MODELS = TESTS.parent / "saved_models"
+
+
+class Pair:
+    """The signatures of an exported pair."""
+
+    def __init__(self, directory):
+        self._encoder, self._decoder = (
+            tf.saved_model.load(os.path.join(directory, part, "1")) for part in ("encoder", "decoder")
+        )
+        self.encoder, self.decoder = self._encoder.signatures, self._decoder.signatures
+
+    def compress(self, images):
+        return list(self.encoder["serving_default"](tf.constant(images))["bitstream_bytes"].numpy())
+
+    def decompress(self, files):
+        return list(self.decoder["serving_default"](tf.constant(files))["image_bytes"].numpy())
+
+
+@pytest.fixture(scope="module")
+def pairs(tiny_models_dir, tiny_stock_dir):
+    return dict(zip(RUNTIMES, (Pair(tiny_models_dir / "tiny-1"), Pair(tiny_stock_dir / "tiny-1"))))
+
+
+def picture(height, width, kind="smooth"):
+    """uint8 `[height, width, 3]`."""
+    random = np.random.default_rng(0)
+    if kind == "noise":
+        return random.integers(0, 256, [height, width, 3], np.uint8)
+    if kind == "constant":
+        return np.full([height, width, 3], 77, np.uint8)
+    rows, columns = np.mgrid[:height, :width]
+    return np.uint8(127 + 60 * np.sin(np.stack([rows / 5, columns / 7, (rows + columns) / 11], -1)))
+
+
+PICTURES = [
+    picture(1, 1),
+    picture(17, 3),
+    picture(500, 1),
+    picture(61, 83),
+    picture(100, 130, "noise"),
+    picture(96, 64, "constant"),
+]
+PNGS = [tf.io.encode_png(pixels).numpy() for pixels in PICTURES]
+
+
+def test_rate_point_comes_back(tiny_rate_point, tiny_models_dir):
+    loaded = load_rate_point(tiny_models_dir / "tiny-1")
+    assert loaded.fingerprint() == tiny_rate_point.fingerprint()
+    for field in ("name", "lmbda", "num_filters", "channels", "slice_length", "gdn_alpha", "gdn_epsilon", "info"):
+        assert getattr(loaded, field) == getattr(tiny_rate_point, field)
+    for ours, theirs in zip(loaded.analysis.arrays(), tiny_rate_point.analysis.arrays()):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(loaded.prior["matrix"], tiny_rate_point.prior["matrix"])
+
+
+def test_only_exports_of_training_come_back(tiny_stock_dir, tiny_models_dir, tmp_path):
+    with pytest.raises(ValueError, match="export for servers"):
+        load_rate_point(tiny_stock_dir / "tiny-1")
+    with pytest.raises(FileNotFoundError, match="no model"):
+        load_rate_point(tmp_path)
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_models_dir / "tiny-1", changed)
+    info = json.loads((changed / "model.json").read_text())
+    (changed / "model.json").write_text(json.dumps({**info, "gdn_alpha": 1}))
+    with pytest.raises(ValueError, match="fingerprint"):
+        load_rate_point(changed)
+
+
+def test_each_part_has_only_its_variables(tiny_stock_dir):
+    for part, other in (("encoder", "synthesis"), ("decoder", "analysis")):
+        reader = tf.train.load_checkpoint(str(tiny_stock_dir / "tiny-1" / part / "1" / "variables" / "variables"))
+        names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_")]
+        assert names and not any(other in name for name in names)
+
+
+def test_export_replaces_an_earlier_one(tiny_rate_point, tmp_path):
+    (tmp_path / "tiny-1").mkdir()
+    (tmp_path / "tiny-1" / "old").touch()
+    export(tiny_rate_point, tmp_path / "tiny-1")
+    assert sorted(os.listdir(tmp_path)) == ["tiny-1"]
+    assert sorted(os.listdir(tmp_path / "tiny-1")) == ["decoder", "encoder", "model.json", "prior.npz"]
+
+
+def test_failing_export_leaves_nothing(tiny_rate_point, tmp_path):
+    with pytest.raises(ValueError, match="runtime"):
+        export(tiny_rate_point, tmp_path / "tiny-1", "other")
+    assert os.listdir(tmp_path) == []
+
+
+def test_both_runtimes_write_and_read_the_same(pairs):
+    files = pairs["tfc"].compress(PNGS)
+    assert pairs["stock"].compress(PNGS) == files
+    images = pairs["tfc"].decompress(files)
+    assert pairs["stock"].decompress(files) == images
+    for image, pixels in zip(images, PICTURES):
+        assert tf.io.decode_png(image).shape == pixels.shape
+
+
+def test_a_large_picture_is_the_same_in_both_runtimes(pairs):
+    image = [tf.io.encode_png(picture(1500, 2000)).numpy()]
+    files = pairs["tfc"].compress(image)
+    assert pairs["stock"].compress(image) == files
+    latents = [pairs[runtime].decoder["latents"](tf.constant(files))["latents"] for runtime in RUNTIMES]
+    np.testing.assert_array_equal(*latents)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_signatures_agree(pairs, runtime, tiny_rate_point):
+    encoder, decoder = pairs[runtime].encoder, pairs[runtime].decoder
+    pixels = np.stack([picture(40, 100), picture(40, 100, "noise")])
+    files = encoder["pixels"](pixels=tf.constant(pixels))["bitstream_bytes"].numpy()
+    assert list(files) == pairs["tfc"].compress([tf.io.encode_png(p).numpy() for p in pixels])
+    latents = encoder["latents"](pixels=tf.constant(pixels))["latents"]
+    assert latents.shape == [2, 3, 7, 12]
+    for file, own in zip(files, latents.numpy()):
+        slices = encoder["encode_slices"](latents=tf.constant(own.reshape(-1, 12)))["slices"]
+        parsed = bitstream.unpack(file)
+        assert list(slices.numpy()) == parsed.slices
+        assert (parsed.model, parsed.width, parsed.height, parsed.channels) == ("tiny-1", 100, 40, 3)
+        assert parsed.fingerprint == tiny_rate_point.fingerprint()
+        assert bitstream.pack(parsed) == file
+        decoded = decoder["decode_slices"](
+            slices=slices, slice_length=tf.constant(7), num_positions=tf.constant(21)
+        )
+        assert np.all(decoded["valid"])
+        np.testing.assert_array_equal(
+            decoded["latents"],
+            tf.reshape(decoder["latents"](tf.constant([file]))["latents"], [21, 12]),
+        )
+    decoded = decoder["latents"](bitstream_bytes=tf.constant(files))["latents"]
+    active = tiny_rate_point.tables.active
+    np.testing.assert_array_equal(decoded.numpy()[..., active], latents.numpy()[..., active])
+    reconstructed = decoder["pixels"](bitstream_bytes=tf.constant(files))["pixels"]
+    assert reconstructed.shape == pixels.shape
+    whole = decoder["synthesize"](latents=decoded)["pixels"]
+    np.testing.assert_array_equal(whole[:, :40, :100], reconstructed)
+    images = pairs[runtime].decompress(files)
+    np.testing.assert_array_equal(np.stack([tf.io.decode_png(i) for i in images]), reconstructed)
+
+
+def test_other_slice_lengths_and_metadata_are_read(pairs, tiny_rate_point):
+    pixels = picture(90, 120)
+    (file,) = pairs["tfc"].compress([tf.io.encode_png(pixels).numpy()])
+    expected = pairs["tfc"].decoder["latents"](tf.constant([file]))["latents"]
+    parsed = bitstream.unpack(file)
+    parsed.metadata = {"EXIF": b"abc", "XMP ": b""}
+    other = bitstream.pack(parsed)
+    for runtime in RUNTIMES:
+        latents = pairs[runtime].decoder["latents"](tf.constant([file, other]))["latents"]
+        np.testing.assert_array_equal(latents[0], expected[0])
+        np.testing.assert_array_equal(latents[1], expected[0])
+
+
+def test_grayscale(tmp_path):
+    rate_point = random_rate_point("gray-1", channels=1)
+    out = {}
+    for runtime in RUNTIMES:
+        export(rate_point, tmp_path / runtime, runtime)
+        pair = Pair(tmp_path / runtime)
+        files = pair.compress(PNGS)
+        out[runtime] = files, pair.decompress(files)
+    assert out["tfc"] == out["stock"]
+    assert tf.io.decode_png(out["stock"][1][1]).shape == [17, 3, 1]
+
+
+def with_checksum(data):
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def damaged_files(file):
+    body = file[:-4]
+    return {
+        "This is not": [b"", b"\x89B", b"something else altogether"],
+        "version": [file[:4] + b"\x02" + file[5:]],
+        "cut off within its header": [file[:9], file[:25]],
+        "CRC-32": [file[:-1], file + b"x", file[:60] + b"\x00\x01" + file[62:], file[: len(file) // 2]],
+        "not made by this model": [
+            with_checksum(body[:6] + b"\0\1\2\3" + body[10:]),
+            with_checksum(body[:6] + b"\0\1\2\3" + body[10:18] + b"\3abc" + body[25:]),
+        ],
+        "flags": [with_checksum(body[:5] + b"\x01" + body[6:]), with_checksum(body[:5] + b"\x13" + body[6:])],
+        "size of zero": [
+            with_checksum(body[:10] + b"\0\0\0" + body[13:]),
+            with_checksum(body[:16] + b"\0\0" + body[18:]),
+        ],
+        "pixels": [with_checksum(body[:10] + b"\xff" * 6 + body[16:])],
+        "slice table, or its size": [with_checksum(body[:10] + b"\xff\x20\0\xff\x20\0" + body[16:])],
+        "beyond its end": [with_checksum(body[:25] + b"\xff\xff\xff\x7f" + body[29:])],
+        "not valid": [
+            with_checksum(body[:25] + b"\x80\0" + body[27:]),
+            with_checksum(body[:25] + b"\xff\xff\xff\xff\x01" + body[30:]),
+        ],
+        "contradicts": [
+            with_checksum(body + b"x"),
+            with_checksum(body[:5] + b"\x0b" + body[6:]),
+            with_checksum(body[:5] + b"\x0b" + body[6:] + b"\xff\xff\xff\xff"),
+        ],
+        "slice of the file is damaged": [with_checksum(body[:-1] + bytes([body[-1] ^ 1]))],
+    }
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_wrong_files_are_refused_with_a_reason(pairs, runtime):
+    (file,) = pairs[runtime].compress([tf.io.encode_png(picture(64, 48)).numpy()])
+    for message, files in damaged_files(file).items():
+        for wrong in files:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                pairs[runtime].decompress([wrong])
+    assert pairs[runtime].decompress([file])
+
+
+def test_a_slice_that_no_encoder_wrote_is_refused(pairs):
+    (file,) = pairs["tfc"].compress(PNGS[3:4])
+    parsed = bitstream.unpack(file)
+    parsed.slices[1] += b"\0"
+    for runtime in RUNTIMES:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="slice of the file is damaged"):
+            pairs[runtime].decompress([bitstream.pack(parsed)])
+
+
+def test_wrong_images_are_refused_with_a_reason(pairs):
+    png = PNGS[4]
+    cases = {
+        "neither a PNG nor a JPEG": [b"", b"hello", b"GIF89a"],
+        "Invalid PNG": [png[:20], png[:100]],
+        "pixels": [png[:16] + b"\0\xff\xff\xff\0\xff\xff\xff" + png[24:]],
+        "Invalid JPEG": [b"\xff\xd8\xff" + bytes(50)],
+    }
+    for message, images in cases.items():
+        for wrong in images:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                pairs["stock"].compress([wrong])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="batch is empty"):
+        pairs["stock"].encoder["serving_default"](tf.constant([], tf.string))
+
+
+def run_elsewhere(python, directory, images, files, folder):
+    np.savez(folder / "in.npz", images=np.array(images, object), files=np.array(files, object))
+    arguments = [python, str(TESTS / "run_pair.py"), str(directory), folder / "in.npz", folder / "out.npz"]
+    # From elsewhere, so that the package is not found by accident.
+    result = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return np.load(folder / "out.npz", allow_pickle=True)
+
+
+def test_stock_pair_needs_nothing_but_tensorflow(pairs, tiny_stock_dir, tmp_path):
+    files = pairs["tfc"].compress(PNGS)
+    out = run_elsewhere(sys.executable, tiny_stock_dir / "tiny-1", PNGS, files, tmp_path)
+    assert list(out["files"]) == files
+    assert list(out["images"]) == pairs["tfc"].decompress(files)
+
+
+def test_command(tiny_models_dir, tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "balle2017.export", "--runtime", "stock", *arguments]
+        return subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True)
+
+    result = run(str(tiny_models_dir), str(tmp_path / "out"))
+    assert result.returncode == 0, result.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["tiny-1"]
+    warmup = tmp_path / "out" / "tiny-1" / "encoder" / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    pytest.importorskip("tensorflow_serving")
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    records = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(warmup))
+    ]
+    request = records[0].predict_log.request
+    assert request.model_spec.name == "tiny-1-encoder"
+    assert tf.make_ndarray(request.inputs["image_bytes"]).shape == (1,)
+
+    for arguments in (["x"], [str(tmp_path / "nothing"), str(tmp_path / "out2")], [str(tiny_models_dir)] * 2):
+        result = run(*arguments)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out2").exists()
