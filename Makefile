@@ -1,0 +1,31 @@
+# Python 3.9, 3.10 or 3.11; name another with make PYTHON=... setup
+PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+RUN := .venv/bin/python
+
+.PHONY: setup demo test test-slow rd bench
+
+setup: .venv/installed
+
+.venv/installed: setup.cfg
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null || \
+	  { echo "balle2017 needs Python 3.9, 3.10 or 3.11, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test,serving]'
+	@touch $@
+
+demo: setup
+	$(RUN) examples/demo.py
+
+test: setup
+	$(RUN) -m pytest -q tests
+
+test-slow: setup
+	$(RUN) -m pytest -q -m slow tests
+
+rd: setup
+	$(RUN) experiments/rd.py
+
+bench: setup
+	$(RUN) benchmarks/run.py
