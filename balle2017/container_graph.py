@@ -142,7 +142,9 @@ class Container:
         lengths, checksums, start = _read_table(padded, start, stop, number)
         end = tf.cast(start, tf.int64) + tf.reduce_sum(tf.cast(lengths, tf.int64))
         message = "The slice table of the file holds lengths beyond its end."
-        end = tf.cast(require(end <= tf.cast(stop, tf.int64), message, end), tf.int32)
+        # Tables are made as large as the lengths say, so those must be known to be true.
+        end, lengths = require(end <= tf.cast(stop, tf.int64), message, (end, lengths))
+        end = tf.cast(end, tf.int32)
         rest = stop - end
         announced = tf.where(
             rest >= 4, 4 + _read_little_endian(padded[end : end + 4]), tf.constant(-1, tf.int64)
@@ -151,7 +153,8 @@ class Container:
         exact = tf.where(
             has_metadata, tf.equal(announced, tf.cast(rest, tf.int64)), tf.equal(rest, 0)
         )
-        payload = require(exact, "The length of the file contradicts its contents.", data[start:end])
+        message = "The length of the file contradicts its contents."
+        payload, lengths = require(exact, message, (data[start:end], lengths))
         intact = tf.reduce_all(tf.equal(crc8(payload, lengths), checksums))
         payload, lengths = require(intact, "A slice of the file is damaged.", (payload, lengths))
         return payload, lengths, height, width, slice_length
