@@ -1,0 +1,96 @@
+"""Makes golden files of the current format: once for each release, never again.
+
+    PYTHONPATH=.:tests python tests/golden/make.py                    # of a tiny model of its own
+    PYTHONPATH=.:tests python tests/golden/make.py bls2017-mse-4 ...  # of models that ship
+
+For each it writes `vVERSION-MODEL.tfci` and an `.npz` with latents and pixels.
+The tiny model is kept as plain weights, to be exported anew by each test run.
+"""
+
+import dataclasses
+import os
+import sys
+import tempfile
+
+import numpy as np
+
+from balle2017 import bitstream, codec
+from balle2017.rate_point import CodingTables, RatePoint, Transform
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+TINY = "golden-1"
+
+
+def save_rate_point(rate_point, path):
+    """Writes the weights and tables of a rate point."""
+    arrays = {}
+    for half in ("analysis", "synthesis"):
+        for field, values in dataclasses.asdict(getattr(rate_point, half)).items():
+            arrays.update({f"{half}/{field}/{i}": value for i, value in enumerate(values)})
+    tables = rate_point.tables
+    arrays.update({"offsets": tables.offsets, "constants": tables.constants})
+    arrays.update({f"cdf/{i}": cdf for i, cdf in enumerate(tables.cdfs) if cdf is not None})
+    np.savez_compressed(path, slice_length=rate_point.slice_length, **arrays)
+
+
+def load_rate_point():
+    """Reads the tiny model, as `save_rate_point` wrote it."""
+    with np.load(os.path.join(FOLDER, f"{TINY}.npz")) as file:
+        arrays = dict(file)
+
+    def transform(half):
+        fields = {f: [] for f in ("kernels", "biases", "betas", "gammas")}
+        for name in sorted(arrays):
+            if name.startswith(half):
+                fields[name.split("/")[1]].append(arrays[name])
+        return Transform(**fields)
+
+    count = len(arrays["offsets"])
+    return RatePoint(
+        name=TINY,
+        lmbda=0.01,
+        num_filters=count,
+        channels=3,
+        slice_length=int(arrays["slice_length"]),
+        gdn_alpha=2,
+        gdn_epsilon=0.5,
+        analysis=transform("analysis"),
+        synthesis=transform("synthesis"),
+        tables=CodingTables(
+            arrays["offsets"], [arrays.get(f"cdf/{i}") for i in range(count)], arrays["constants"]
+        ),
+    )
+
+
+def make(name, models_dir=None):
+    from test_codec import photograph
+
+    model = codec.load(name, models_dir)
+    data = model.compress(photograph(90, 131), {"EXIF": b"II*\0\x08\0\0\0\0\0\0\0\0\0"})
+    path = os.path.join(FOLDER, f"v{bitstream.VERSION}-{name}")
+    if os.path.exists(path + ".tfci"):
+        sys.exit(f"{path}.tfci exists, and golden files are never changed.")
+    with open(path + ".tfci", "wb") as file:
+        file.write(data)
+    latents = model.decode_latents(bitstream.unpack(data))
+    pixels = codec.decompress(data, models_dir).pixels
+    np.savez_compressed(path, latents=latents, pixels=pixels)
+
+
+def main():
+    if sys.argv[1:]:
+        for name in sys.argv[1:]:
+            make(name)
+        return
+    from conftest import random_rate_point
+
+    from balle2017.export import export
+
+    save_rate_point(random_rate_point(TINY), os.path.join(FOLDER, f"{TINY}.npz"))
+    with tempfile.TemporaryDirectory() as folder:
+        export(load_rate_point(), os.path.join(folder, TINY))
+        make(TINY, folder)
+
+
+if __name__ == "__main__":
+    main()
