@@ -9,10 +9,11 @@ import tensorflow as tf
 import tensorflow_compression as tfc
 
 from balle2017.prior import FactorizedPrior
-from balle2017.rate_point import STRIDE
 from balle2017.transforms import AnalysisTransform, SynthesisTransform
 
 DISTORTIONS = ("mse", "ms_ssim")
+# MS-SSIM halves the image four times, and its window takes 11 pixels of the last scale.
+MS_SSIM_MIN_SIDE = 176
 
 
 def distortion_per_image(original, reconstruction, kind):
@@ -36,7 +37,8 @@ class RateDistortionModel(tf.keras.Model):
     `compile` with an optimizer and `fit` on batches of uint8 images
     `[batch, height, width, channels]` whose sides are multiples of 16.
     Training uses additive uniform noise (equation 7), validation true rounding.
-    Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB).
+    Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB), and in validation on
+    images of at least 176×176 pixels `ms_ssim`.
 
     Attributes:
       lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
@@ -71,6 +73,7 @@ class RateDistortionModel(tf.keras.Model):
         self.bottleneck = tfc.ContinuousBatchedEntropyModel(
             self.prior, coding_rank=3, compression=False, offset_heuristic=False
         )
+        self._ms_ssim = tf.keras.metrics.Mean("ms_ssim")
         self._trackers = [tf.keras.metrics.Mean(name) for name in ("loss", "bpp", "distortion", "psnr")]
         self.built = True
 
@@ -92,12 +95,18 @@ class RateDistortionModel(tf.keras.Model):
     def losses_of(self, images, training):
         """The terms of the objective, each averaged over the batch.
 
+        Args:
+          images: uint8 or float `[batch, height, width, channels]`, 0–255.
+          training: Whether noise stands in for rounding.
+
         Returns:
           `(loss, bpp, distortion, psnr)` scalars; PSNR in dB from clipped, and outside of
           training rounded, pixels.
         """
         images = tf.cast(images, tf.float32)
-        reconstruction, bits = self(images, training=training)
+        return self._terms(images, *self(images, training=training), training)
+
+    def _terms(self, images, reconstruction, bits, training):
         pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
         if not training:
             reconstruction = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
@@ -109,7 +118,7 @@ class RateDistortionModel(tf.keras.Model):
 
     @property
     def metrics(self):
-        return self._trackers
+        return [*self._trackers, self._ms_ssim]
 
     def _track(self, values):
         for tracker, value in zip(self._trackers, values):
@@ -126,9 +135,12 @@ class RateDistortionModel(tf.keras.Model):
         return self._track(values)
 
     def test_step(self, images):
-        return self._track(self.losses_of(images, training=False))
+        images = tf.cast(images, tf.float32)
+        reconstruction, bits = self(images, training=False)
+        results = self._track(self._terms(images, reconstruction, bits, training=False))
+        if min(images.shape[1] or 0, images.shape[2] or 0) >= MS_SSIM_MIN_SIDE:
+            clipped = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
+            self._ms_ssim.update_state(tf.image.ssim_multiscale(images, clipped, max_val=255.0))
+            results["ms_ssim"] = self._ms_ssim.result()
+        return results
 
-
-def padded_latent_shape(height, width):
-    """Latent rows and columns of an image, `ceil(height / 16)`, `ceil(width / 16)`."""
-    return -(-height // STRIDE), -(-width // STRIDE)

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, flags
 
 from balle2017 import data, export, klt, prior
 from balle2017.model import DISTORTIONS, RateDistortionModel
@@ -183,6 +183,14 @@ class Pictures(tf.keras.callbacks.Callback):
             tf.summary.image("original | reconstruction", tf.concat([self.images, reconstruction], 2))
 
 
+def is_chief(strategy):
+    """Whether this process writes what all workers share: logs and the exported rate point."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or resolver.task_type in (None, "chief") or (
+        resolver.task_type == "worker" and resolver.task_id == 0
+    )
+
+
 def resumed_step(backup_dir):
     """The step that the last checkpoint of an earlier run has reached, or 0."""
     newest = tf.train.latest_checkpoint(os.path.join(backup_dir, "chief"))
@@ -193,7 +201,7 @@ def resumed_step(backup_dir):
 
 
 def fit(model, source, validation, run_dir):
-    """Runs Keras `fit`, resumably; returns the last validation's figures."""
+    """Runs Keras `fit` from the start or from the last checkpoint of `run_dir`."""
     backup_dir = os.path.join(run_dir, "backup")
     first_step = resumed_step(backup_dir)
     if first_step:
@@ -201,11 +209,15 @@ def fit(model, source, validation, run_dir):
     crops = source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed, first_step)
     callbacks = [
         tf.keras.callbacks.BackupAndRestore(backup_dir, delete_checkpoint=False),
-        tf.keras.callbacks.TensorBoard(run_dir, update_freq="epoch", write_graph=False),
-        tf.keras.callbacks.CSVLogger(os.path.join(run_dir, "history.csv"), append=True),
         tf.keras.callbacks.TerminateOnNaN(),
     ]
-    if validation is not None:
+    chief = is_chief(model.distribute_strategy)
+    if chief:
+        callbacks += [
+            tf.keras.callbacks.TensorBoard(run_dir, update_freq="epoch", write_graph=False),
+            tf.keras.callbacks.CSVLogger(os.path.join(run_dir, "history.csv"), append=True),
+        ]
+    if chief and validation is not None:
         callbacks.append(Pictures(next(iter(validation))[:2], os.path.join(run_dir, "pictures")))
     history = model.fit(
         crops,
@@ -322,6 +334,8 @@ def main(argv):
     figures = {}
     if held_out is not None:
         figures = {k: round(float(v), 4) for k, v in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+    if not is_chief(strategy):
+        return
     directory = os.path.join(FLAGS.models_dir, FLAGS.name)
     export.export(rate_point_of(model, training, figures), directory)
     print(f"exported {directory}: {json.dumps(figures)}")
