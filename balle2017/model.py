@@ -1,4 +1,4 @@
-"""The rate–distortion model (paper: section 2, equations 7–10).
+"""The rate–distortion model (paper: section 3, the relaxed objective).
 
     L = E[ -log2 p(ỹ) ] / pixels  +  λ · E[ d(x, x̂) ],    ỹ = g_a(x) + u,   x̂ = g_s(ỹ)
 
@@ -36,7 +36,7 @@ class RateDistortionModel(tf.keras.Model):
 
     `compile` with an optimizer and `fit` on batches of uint8 images
     `[batch, height, width, channels]` whose sides are multiples of 16.
-    Training uses additive uniform noise (equation 7), validation true rounding.
+    Training uses additive uniform noise (section 3), validation true rounding.
     Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB), and in validation on
     images of at least 176×176 pixels `ms_ssim`.
 
@@ -44,8 +44,8 @@ class RateDistortionModel(tf.keras.Model):
       lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
       distortion: `mse` or `ms_ssim`.
       analysis, synthesis: The transforms' layers.
-      prior: The factorized density model of the noisy latents (appendix 6.1 of Ballé et al.
-        2018, which replaces the paper's piecewise linear one).
+      prior: The factorized density model of the noisy latents of Ballé et al. 2018 (appendix 6.1),
+        which replaces the paper's piecewise linear one.
     """
 
     def __init__(

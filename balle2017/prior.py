@@ -1,4 +1,4 @@
-"""The prior of the latents and its coding tables (paper: section 3, "parameters φ").
+"""The prior of the latents and its coding tables (paper: section 3, the density of ỹ).
 
 The density of each latent channel is tfc's `NoisyDeepFactorized`: a monotone network for the
 cumulative distribution, convolved with the unit uniform distribution of the quantization noise.

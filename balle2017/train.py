@@ -83,6 +83,13 @@ def processor_has_bfloat16():
         return False
 
 
+def use_threads_well():
+    """On two cores, two ops at once with a thread each are 15 % faster than two threads an op."""
+    if not tf.config.list_physical_devices("GPU") and os.cpu_count() == 2:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
 def load_photographs():
     """Returns `(training, validation)` lists of `(name, pixels)`."""
     channels = int(FLAGS.channels)
@@ -286,10 +293,7 @@ def main(argv):
         if not FLAGS["steps"].present:
             FLAGS.steps = EXAMPLE_STEPS
     tf.keras.utils.set_random_seed(FLAGS.seed)
-    if not tf.config.list_physical_devices("GPU") and os.cpu_count() == 2:
-        # One thread an op, two ops at once: on two cores 15 % faster than two threads an op.
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(2)
+    use_threads_well()
 
     strategy = {
         "one": tf.distribute.get_strategy,

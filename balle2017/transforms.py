@@ -1,4 +1,4 @@
-"""The analysis and synthesis transforms of the paper (section 3, figure 3).
+"""The analysis and synthesis transforms of the paper (section 2).
 
 Each is given twice: as a pure function of plain weights, which is what ships,
 and as a Keras layer that makes those weights from trainable parameters.
@@ -25,7 +25,7 @@ def pad_to_multiple(image, multiple):
 
 
 def gdn(x, beta, gamma, alpha, epsilon, inverse=False, dtype=tf.float32):
-    """Generalized divisive normalization, the paper's equation 1, or its approximate inverse.
+    """Generalized divisive normalization, or its approximate inverse (paper: section 2).
 
     `y[i] = x[i] / (beta[i] + sum_j gamma[j, i] |x[j]|**alpha)**epsilon`, with a
     product in place of the quotient for the inverse. One matrix multiplication
@@ -37,7 +37,7 @@ def gdn(x, beta, gamma, alpha, epsilon, inverse=False, dtype=tf.float32):
       gamma: `[filters, filters]`.
       alpha: 2 (the paper) or 1 (simplified).
       epsilon: ½ (the paper) or 1 (simplified).
-      inverse: Whether to multiply (IGDN, equation 2).
+      inverse: Whether to multiply (IGDN).
       dtype: Type of the factors of the products.
     """
     power = tf.square(x) if alpha == 2 else tf.abs(x)
@@ -229,7 +229,7 @@ class _Transform(tf.keras.layers.Layer):
 
 
 class AnalysisTransform(_Transform):
-    """Analysis transform g_a (paper: section 3, figure 3) with trainable parameters.
+    """Analysis transform g_a (paper: section 2) with trainable parameters.
 
     9×9 convolution with stride 4, 5×5 with stride 2, 5×5 with stride 2; the first two
     followed by GDN. `call` is `analyze` of the current weights.
@@ -257,7 +257,7 @@ class AnalysisTransform(_Transform):
 
 
 class SynthesisTransform(_Transform):
-    """Synthesis transform g_s (paper: section 3, figure 3) with trainable parameters.
+    """Synthesis transform g_s (paper: section 2) with trainable parameters.
 
     The mirror of `AnalysisTransform`: 5×5 upsampling by 2, IGDN, 5×5 by 2, IGDN, 9×9 by 4.
     """
