@@ -67,7 +67,7 @@ def run_c(tmp_path_factory):
 def test_c_program(run_c, tiny_stock_dir, tmp_path):
     encoder, decoder = (tiny_stock_dir / "tiny-1" / part / "1" for part in ("encoder", "decoder"))
     pair = Pair(tiny_stock_dir / "tiny-1")
-    for png in PNGS:
+    for png in PNGS[1::2]:
         (tmp_path / "in.png").write_bytes(png)
         paths = tmp_path / "in.png", tmp_path / "out.tfci"
         result = run_c(encoder, *tensor_names(encoder), *paths)

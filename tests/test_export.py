@@ -14,12 +14,10 @@ import pytest
 import tensorflow as tf
 
 from balle2017 import bitstream
-from balle2017.export import RUNTIMES, export, load_rate_point
+from balle2017.export import RUNTIMES, export, load_rate_point, main
 from conftest import random_rate_point
 
 TESTS = pathlib.Path(__file__).parent
-KODAK = TESTS.parent.parent / "shared" / "images" / "kodak"
-MODELS = TESTS.parent / "saved_models"
 
 
 class Pair:
@@ -174,15 +172,12 @@ def test_other_slice_lengths_and_metadata_are_read(pairs, tiny_rate_point):
 
 
 def test_grayscale(tmp_path):
-    rate_point = random_rate_point("gray-1", channels=1)
-    out = {}
-    for runtime in RUNTIMES:
-        export(rate_point, tmp_path / runtime, runtime)
-        pair = Pair(tmp_path / runtime)
-        files = pair.compress(PNGS)
-        out[runtime] = files, pair.decompress(files)
-    assert out["tfc"] == out["stock"]
-    assert tf.io.decode_png(out["stock"][1][1]).shape == [17, 3, 1]
+    export(random_rate_point("gray-1", channels=1), tmp_path / "gray-1", "stock")
+    pair = Pair(tmp_path / "gray-1")
+    (file,) = pair.compress(PNGS[1:2])
+    assert bitstream.unpack(file).channels == 1
+    (image,) = pair.decompress([file])
+    assert tf.io.decode_png(image).shape == [17, 3, 1]
 
 
 def with_checksum(data):
@@ -273,27 +268,33 @@ def test_stock_pair_needs_nothing_but_tensorflow(pairs, tiny_stock_dir, tmp_path
 
 
 def test_command(tiny_models_dir, tmp_path):
-    def run(*arguments):
-        command = [sys.executable, "-m", "balle2017.export", "--runtime", "stock", *arguments]
-        return subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True)
-
-    result = run(str(tiny_models_dir), str(tmp_path / "out"))
+    command = [sys.executable, "-m", "balle2017.export", str(tiny_models_dir), str(tmp_path / "out")]
+    result = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["tiny-1"]
-    warmup = tmp_path / "out" / "tiny-1" / "encoder" / "1" / "assets.extra" / "tf_serving_warmup_requests"
     pytest.importorskip("tensorflow_serving")
     from tensorflow_serving.apis import prediction_log_pb2
 
-    records = [
-        prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(warmup))
-    ]
+    directory = tmp_path / "out" / "tiny-1" / "encoder" / "1"
+    warmup = tf.data.TFRecordDataset(str(directory / "assets.extra" / "tf_serving_warmup_requests"))
+    records = [prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in warmup]
     request = records[0].predict_log.request
     assert request.model_spec.name == "tiny-1-encoder"
     assert tf.make_ndarray(request.inputs["image_bytes"]).shape == (1,)
 
-    for arguments in (["x"], [str(tmp_path / "nothing"), str(tmp_path / "out2")], [str(tiny_models_dir)] * 2):
-        result = run(*arguments)
-        assert result.returncode == 1
-        assert "Traceback" not in result.stderr and len(result.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "out2").exists()
+
+def test_command_answers_with_one_sentence(tiny_models_dir, tmp_path):
+    models = str(tiny_models_dir)
+    for arguments in (["x"], [str(tmp_path / "nothing"), str(tmp_path / "out")], [models, models]):
+        with pytest.raises(SystemExit) as error:
+            main(["export", *arguments])
+        assert str(error.value).endswith(".") and "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_configuration_names_what_is_exported():
+    config = (TESTS.parent / "serving" / "models.config").read_text()
+    for index in range(1, 9):
+        for part in ("encoder", "decoder"):
+            assert f'name: "bls2017-mse-{index}-{part}"' in config
+            assert f'base_path: "/models/bls2017-mse-{index}/{part}"' in config
