@@ -22,7 +22,7 @@ import numpy as np
 
 from balle2017 import bitstream
 from balle2017.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
-from balle2017.images import MAX_PIXELS
+from balle2017.images import MAX_PIXELS, ImageError
 
 MODELS_VARIABLE = "BALLE2017_MODELS"
 
@@ -212,7 +212,8 @@ class Model:
         """Codes a picture, uint8 `[height, width, channels]`, as the bytes of a file.
 
         Raises:
-          ValueError: If the model has other channels, or a side exceeds 2²⁴ − 1.
+          ValueError: If the model takes other arrays.
+          images.ImageError: If a side exceeds 2²⁴ − 1.
         """
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != self.channels:
@@ -221,7 +222,7 @@ class Model:
                 f" not {pixels.dtype} {list(pixels.shape)}."
             )
         if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= bitstream.MAX_SIZE:
-            raise ValueError(f"A picture's sides go from 1 to {bitstream.MAX_SIZE} pixels.")
+            raise ImageError(f"A picture's sides go from 1 to {bitstream.MAX_SIZE} pixels.")
         contents = Bitstream(
             model=self.name,
             fingerprint=self.fingerprint,
@@ -333,7 +334,10 @@ class Model:
                     ) from None
                 self._signatures[half] = loaded
             function = self._signatures[half].signatures[signature]
-        outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        try:
+            outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError from error
         return {key: value.numpy() for key, value in outputs.items()}
 
 

@@ -136,6 +136,16 @@ class TfcCoder(Coder):
         return self._ops.entropy_encode_finalize(handle)
 
 
+def require(condition, message, tensors):
+    """Passes `tensors` on if `condition` holds, and is an `INVALID_ARGUMENT` otherwise.
+
+    Whatever must not be computed from wrong input has to use the result.
+    """
+    check = tf.debugging.Assert(condition, [message])
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.nest.map_structure(tf.identity, tensors)
+
+
 def _variable(values, name):
     return tf.Variable(np.asarray(values, np.int32), trainable=False, name=name)
 

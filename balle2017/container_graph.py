@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.bitstream import MAGIC, VERSION
-from balle2017.coding import to_string
+from balle2017.coding import require, to_string
 from balle2017.rate_point import STRIDE
 
 # As many as Pillow decodes before it takes an image for an attack on memory.
@@ -20,16 +20,6 @@ MAX_PIXELS = 178956970
 
 _FIXED_SIZE = 19
 _HAS_METADATA = 8
-
-
-def require(condition, message, tensors):
-    """Passes `tensors` on if `condition` holds, and is an `INVALID_ARGUMENT` otherwise.
-
-    Whatever must not be computed from wrong input has to use the result.
-    """
-    check = tf.debugging.Assert(condition, [message])
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.nest.map_structure(tf.identity, tensors)
 
 
 def count_slices(height, width, slice_length):

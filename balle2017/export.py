@@ -24,8 +24,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from balle2017 import container_graph, warmup
-from balle2017.coding import TfcCoder, split_strings
-from balle2017.container_graph import require
+from balle2017.coding import TfcCoder, require, split_strings
 from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
 from balle2017.stock_coder import StockCoder
 from balle2017.transforms import analyze, pad_to_multiple, synthesize

@@ -123,7 +123,8 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
         return size, len(result.data), result.notices, result.damaged
 
     progress = tqdm(total=len(files), unit=" images", desc=verb, disable=None, smoothing=0.05)
-    with progress, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    with progress:
         futures = {pool.submit(work, *file): file[0] for file in files}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -131,9 +132,9 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
                 saved = (summary.bytes_in - summary.bytes_out) / 1e6
                 progress.set_postfix_str(f"{saved:.1f} MB saved" if saved > 0 else "", False)
                 progress.update()
-        except BaseException:
+        finally:
+            # After an interruption without waiting for what runs.
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
     order = {source: index for index, (source, _) in enumerate(files)}
     summary.failures.sort(key=lambda item: order[item[0]])
     summary.notices.sort(key=lambda item: order[item[0]])
@@ -146,10 +147,9 @@ def _account(summary, source, future, explain):
     except OutputExists:
         summary.skipped += 1
     except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        summary.failures.append((source, sentence))
+        # What nobody has thought of must not end a run of hours either.
+        unexpected = f"Unexpectedly, {type(error).__name__}: {error}."
+        summary.failures.append((source, explain(error) or unexpected))
     else:
         summary.done += 1
         summary.bytes_in += size

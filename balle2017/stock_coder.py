@@ -24,11 +24,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from balle2017.coding import MAX_SYMBOL, Coder
+from balle2017.coding import MAX_SYMBOL, Coder, require
 
 # Steps in an iteration of a loop.
 _UNROLL = 16
-# Tensors of a lane for each of so many are aligned as TensorFlow wants them, so that they are never copied.
+# With a multiple of so many lanes the rows of a tensor are aligned, and so need not be copied.
 _LANES = 8
 _DIGIT = 2.0**16
 # More bits than any latent has in the escape code.
@@ -107,6 +107,12 @@ class StockCoder(Coder):
 
     def _decode_symbols(self, payload, lengths, counts):
         lanes = tf.size(counts)
+        # All lanes go on as long as the longest: a few long ones among many short ones would
+        # take memory that no file needs by itself.
+        needed = tf.cast(lanes, tf.int64) * tf.cast(tf.reduce_max(counts), tf.int64)
+        fair = needed <= 4 * tf.reduce_sum(tf.cast(counts, tf.int64)) + 2**18
+        message = "The files of the batch have slices of too different lengths: decode them one by one."
+        lanes, counts = require(fair, message, (lanes, counts))
         padding = [[0, _round_up(lanes, _LANES) - lanes]]
         lengths = tf.pad(lengths, padding)
         words, begins, limits = _read_words(payload, lengths)

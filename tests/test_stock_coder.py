@@ -145,3 +145,10 @@ def test_wrong_slices_are_found_alike(num_active, peaked):
         np.testing.assert_array_equal(stock_latents.numpy()[mask], latents.numpy()[mask])
         found += list(valid.numpy())
     assert 0.1 < np.mean(found) < 0.9
+
+
+def test_a_long_slice_among_many_short_ones_is_refused():
+    _, (_, decode) = make_coders(1)
+    counts = np.array([60000] + [1] * 5000, np.int32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one by one"):
+        decode(np.zeros(0, np.uint8), np.zeros_like(counts), counts)
