@@ -57,7 +57,10 @@ def predict_grpc(server, servable, inputs, timeout=60):
     request.model_spec.signature_name = "serving_default"
     for name, values in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string))
-    options = [("grpc.max_send_message_length", _MAX_MESSAGE), ("grpc.max_receive_message_length", _MAX_MESSAGE)]
+    options = [
+        ("grpc.max_send_message_length", _MAX_MESSAGE),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ]
     with grpc.insecure_channel(server, options) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
@@ -72,7 +75,10 @@ def predict_grpc(server, servable, inputs, timeout=60):
 
 def predict_rest(server, servable, inputs, timeout=60):
     """Calls `serving_default` over REST; see `predict_grpc`."""
-    columns = {name: [{"b64": base64.b64encode(v).decode()} for v in values] for name, values in inputs.items()}
+    columns = {
+        name: [{"b64": base64.b64encode(v).decode()} for v in values]
+        for name, values in inputs.items()
+    }
     body = {"signature_name": "serving_default", "inputs": columns}
     request = urllib.request.Request(
         f"http://{server}/v1/models/{servable}:predict",
@@ -136,7 +142,9 @@ def _parser():
         command.add_argument("--server", metavar="HOST:PORT", required=True)
         command.add_argument("--rest", action="store_true", help="REST in place of gRPC")
         if name == "compress":
-            command.add_argument("--model", metavar="NAME", default="bls2017-mse-4", help="(%(default)s)")
+            command.add_argument(
+                "--model", metavar="NAME", default="bls2017-mse-4", help="(%(default)s)"
+            )
         command.add_argument("input", metavar="INPUT")
         command.add_argument("output", metavar="OUTPUT", nargs="?")
     return parser

@@ -93,7 +93,9 @@ class TfcCoder(Coder):
 
         short_strings = tf.map_fn(encode_one, short, fn_output_signature=tf.string)
         strings = tf.dynamic_stitch([long, short], [strings, short_strings])
-        return tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8), tf.strings.length(strings)
+        return tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8), tf.strings.length(
+            strings
+        )
 
     def _decode_symbols(self, payload, lengths, counts):
         def decode(strings, length):

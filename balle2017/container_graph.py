@@ -187,7 +187,9 @@ def _crc32_tables():
       what byte j of the register, if it is b, becomes through 2**k zeros.
     """
     # zlib inverts the register before and after, which the difference of two values cancels.
-    first_byte = np.array([zlib.crc32(bytes([b])) ^ zlib.crc32(b"\0") for b in range(256)], np.int64)
+    first_byte = np.array(
+        [zlib.crc32(bytes([b])) ^ zlib.crc32(b"\0") for b in range(256)], np.int64
+    )
     registers = np.arange(256) << 8 * np.arange(4)[:, np.newaxis]
     tables = [registers >> 8 ^ first_byte[registers & 255]]
     while len(tables) < 31:

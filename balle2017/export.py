@@ -44,7 +44,9 @@ class _Weights(tf.Module):
         super().__init__(name=name)
         for field in dataclasses.fields(transform):
             arrays = getattr(transform, field.name)
-            setattr(self, field.name, [tf.Variable(a, trainable=False, name=field.name) for a in arrays])
+            setattr(
+                self, field.name, [tf.Variable(a, trainable=False, name=field.name) for a in arrays]
+            )
 
 
 class Encoder(tf.Module):
@@ -95,7 +97,7 @@ class Encoder(tf.Module):
         return self._compress(lambda index: pixels[index, tf.newaxis], tf.shape(pixels)[0])
 
     def latents(self, pixels):
-        """uint8 `[batch, height, width, channels]` to int32 `[batch, ⌈height/16⌉, ⌈width/16⌉, N]`."""
+        """uint8 `[batch, height, width, channels]` to int32 `[batch, ⌈h/16⌉, ⌈w/16⌉, N]`."""
         return {"latents": self._latents(pixels)}
 
     def encode_slices(self, latents):
@@ -197,7 +199,7 @@ class Decoder(tf.Module):
         return {"image_bytes": images}
 
     def decompress_pixels(self, bitstream_bytes):
-        """`.tfci` files `[batch]` of images of one size to uint8 `[batch, height, width, channels]`."""
+        """`.tfci` files `[batch]` of one size to uint8 `[batch, height, width, channels]`."""
         get_latents, height, width, batch = self._decode(bitstream_bytes)
         get_latents = self._require_one_size(get_latents, height, width)
         pixels = tf.map_fn(
@@ -209,7 +211,7 @@ class Decoder(tf.Module):
         return {"pixels": pixels}
 
     def decompress_latents(self, bitstream_bytes):
-        """`.tfci` files `[batch]` of images of one size to int32 `[batch, ⌈height/16⌉, ⌈width/16⌉, N]`."""
+        """`.tfci` files `[batch]` of one size to int32 `[batch, ⌈h/16⌉, ⌈w/16⌉, N]`."""
         get_latents, height, width, batch = self._decode(bitstream_bytes)
         get_latents = self._require_one_size(get_latents, height, width)
         latents = tf.map_fn(
@@ -221,7 +223,7 @@ class Decoder(tf.Module):
         return {"latents": latents}
 
     def decode_slices(self, slices, slice_length, num_positions):
-        """Strings `[n]` to latents int32 `[num_positions, N]` and bool `[n]`, which of them look right."""
+        """Strings `[n]` to latents int32 `[num_positions, N]`, and which are valid, bool `[n]`."""
         sizes = (slice_length, num_positions)
         positive = (slice_length > 0) & (num_positions > 0)
         sizes = require(positive, "The slices hold nothing.", sizes)
@@ -236,11 +238,13 @@ class Decoder(tf.Module):
         return {"latents": latents, "valid": valid}
 
     def synthesize(self, latents):
-        """int32 `[batch, height, width, N]` to uint8 `[batch, 16 · height, 16 · width, channels]`."""
+        """int32 `[batch, h, w, N]` to uint8 `[batch, 16 h, 16 w, channels]`."""
         return {"pixels": self._pixels(latents)}
 
     def _pixels(self, latents):
-        pixels = synthesize(tf.cast(latents, tf.float32), self.synthesis, self._alpha, self._epsilon)
+        pixels = synthesize(
+            tf.cast(latents, tf.float32), self.synthesis, self._alpha, self._epsilon
+        )
         return tf.saturate_cast(tf.round(pixels), tf.uint8)
 
     def _decode(self, files):
@@ -353,7 +357,9 @@ def load_rate_point(directory):
         info=info,
     )
     if rate_point.fingerprint() != info.pop("fingerprint"):
-        raise ValueError(f"{directory} has been changed: its fingerprint is not that in model.json.")
+        raise ValueError(
+            f"{directory} has been changed: its fingerprint is not that in model.json."
+        )
     del info["runtime"]
     with np.load(os.path.join(directory, "prior.npz")) as prior:
         rate_point.prior = dict(prior)
@@ -399,7 +405,7 @@ def find_rate_points(path):
 
 
 def _replace(source, directory):
-    """Renames a folder to one that may exist; an interruption leaves either the old or the new one."""
+    """Renames a folder to one that may exist already."""
     if not os.path.isdir(directory):
         os.rename(source, directory)
         return
@@ -414,9 +420,7 @@ def _function(function, signature):
 
 
 def _container(rate_point):
-    return container_graph.Container(
-        rate_point.name, rate_point.fingerprint(), rate_point.channels
-    )
+    return container_graph.Container(rate_point.name, rate_point.fingerprint(), rate_point.channels)
 
 
 def _decode_image(data, channels):
@@ -469,7 +473,10 @@ def _map_ragged(function, batch, specs, num_scalars):
         return index + 1, tuple(a.write(index, r) for a, r in zip(arrays, results))
 
     _, arrays = tf.while_loop(
-        lambda index, arrays: index < batch, step, (tf.constant(0), tuple(arrays)), parallel_iterations=1
+        lambda index, arrays: index < batch,
+        step,
+        (tf.constant(0), tuple(arrays)),
+        parallel_iterations=1,
     )
     count = len(specs)
     return [a.concat() for a in arrays[:count]] + [a.stack() for a in arrays[count:]]
@@ -509,7 +516,9 @@ def _read_transform(variables, name):
     def values(field, count):
         return [variables[f"{name}/{field}/{index}"] for index in range(count)]
 
-    return Transform(values("kernels", 3), values("biases", 3), values("betas", 2), values("gammas", 2))
+    return Transform(
+        values("kernels", 3), values("biases", 3), values("betas", 2), values("gammas", 2)
+    )
 
 
 def _read_tables(variables):

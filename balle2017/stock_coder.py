@@ -67,7 +67,7 @@ class StockCoder(Coder):
         escape = self._escapes
         escaped = (symbols < 0) | (symbols >= escape)
         codes = tf.where(escaped, escape, symbols) + self._encoder_rows
-        # Elias gamma code, and a sign: n bits of value take n - 1 zeros in front and the sign behind.
+        # Elias gamma code: n bits of value take n - 1 zeros in front, and a sign behind.
         where = tf.cast(tf.where(tf.reshape(escaped, [-1])), tf.int32)[:, 0]
         excess = tf.gather(tf.reshape(symbols, [-1]), where)
         limit = tf.gather(escape, where % escape.size)
@@ -111,7 +111,9 @@ class StockCoder(Coder):
         # take memory that no file needs by itself.
         needed = tf.cast(lanes, tf.int64) * tf.cast(tf.reduce_max(counts), tf.int64)
         fair = needed <= 4 * tf.reduce_sum(tf.cast(counts, tf.int64)) + 2**18
-        message = "The files of the batch have slices of too different lengths: decode them one by one."
+        message = (
+            "The files of the batch have slices of too different lengths: decode them one by one."
+        )
         lanes, counts = require(fair, message, (lanes, counts))
         padding = [[0, _round_up(lanes, _LANES) - lanes]]
         lengths = tf.pad(lengths, padding)
@@ -329,7 +331,7 @@ def _write_digits(lower, upper, size, steps):
     data = tf.reshape(tf.stack([tf.bitwise.right_shift(code, np.int64(8)), code & 255], 1), [-1])
     place = tf.range(2 * total) - tf.repeat(2 * begins, 2 * digits)
     lane = tf.repeat(tf.range(lanes), 2 * digits)
-    # The decoder reads zeros behind the end. Only a code that is zero from here on is not cut short.
+    # The decoder reads zeros behind the end. Only what is zero from here on is not cut short.
     nonzero = tf.where(tf.equal(data, 0), 0, place + 1)
     lengths = tf.maximum(tf.math.unsorted_segment_max(nonzero, lane, lanes), 0)
     lengths = tf.where(is_zero, 2 * shifts, lengths)
@@ -337,7 +339,8 @@ def _write_digits(lower, upper, size, steps):
 
 
 def _carry(code):
-    """Takes what exceeds 16 bits of a digit, int64 `[n]`, to the digit in front of it, until nothing does."""
+    """Takes what exceeds 16 bits of a digit, int64 `[n]`, to the digit in front of it."""
+
     def carry(code):
         return (code & 0xFFFF) + tf.concat([tf.bitwise.right_shift(code[1:], np.int64(16)), [0]], 0)
 
@@ -404,7 +407,7 @@ def _decode_step(state, refills, upper, bounds, threshold):
 
 
 def _decode_bit(state, refills, limits, mask):
-    """Decodes one bit of an escape code in the lanes of `mask`: int32 `[1, lanes]`, next `_State`."""
+    """Decodes a bit of escape codes in the lanes of `mask`: int32 `[1, lanes]`, `_State`."""
     start = state._replace(pointer=tf.minimum(state.pointer, limits))
     upper = tf.constant([[0.5, 1.0]], tf.float64)
     bounds = tf.constant([[0.0, 0.5], [0.5, 1.0]], tf.float64)
@@ -481,7 +484,7 @@ def _check_end(words, begins, lengths, state):
     code = 65536 * first + second
     base = (code - tf.cast(tf.floor(state.distance), tf.int64)) % 2**32
     number, is_zero = _last_number(base, state.size)
-    # All but zeros at the end is written; a byte of the last interval's number is there for a reason.
+    # No zeros are written at the end, unless there is nothing else.
     last_byte = tf.gather(words, begins + tf.maximum(lengths - 1, 0) // 2)
     last_byte = tf.where(tf.equal(lengths % 2, 0), last_byte & 255, last_byte // 256)
     read = (lengths <= 2 * shifts + 4) & (lengths > 0) & (last_byte > 0)

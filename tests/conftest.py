@@ -46,7 +46,9 @@ def random_rate_point(name="tiny-1", num_filters=12, channels=3, slice_length=7,
         gdn_alpha=2,
         gdn_epsilon=0.5,
         analysis=transform([normal(9, 9, c, n), normal(5, 5, n, n), last], [n, n, n]),
-        synthesis=transform([normal(5, 5, n, n), normal(5, 5, n, n), normal(9, 9, c, n)], [n, n, c]),
+        synthesis=transform(
+            [normal(5, 5, n, n), normal(5, 5, n, n), normal(9, 9, c, n)], [n, n, c]
+        ),
         tables=CodingTables(
             offsets=random.integers(-4, 1, n).astype(np.int32),
             cdfs=cdfs,

@@ -33,7 +33,9 @@ class Servable:
     def predict(self, signature, inputs):
         """Dict of arrays to dict of arrays; raises what TensorFlow raises."""
         if signature != "serving_default":
-            outputs = self._model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+            outputs = self._model.signatures[signature](
+                **{k: tf.constant(v) for k, v in inputs.items()}
+            )
             return {name: value.numpy() for name, value in outputs.items()}
         future = concurrent.futures.Future()
         self._queue.put((inputs, future))
@@ -71,10 +73,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         spec = request.model_spec
         if spec.name not in self._servables:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})")
+            context.abort(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})"
+            )
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
         try:
-            outputs = self._servables[spec.name].predict(spec.signature_name or "serving_default", inputs)
+            outputs = self._servables[spec.name].predict(
+                spec.signature_name or "serving_default", inputs
+            )
         except tf.errors.InvalidArgumentError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         response = predict_pb2.PredictResponse()
@@ -89,13 +95,17 @@ def make_rest_handler(servables):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name = self.path.removeprefix("/v1/models/").removesuffix(":predict")
             if name not in servables:
-                return self.answer(404, {"error": f"Servable not found for request: Latest({name})"})
+                return self.answer(
+                    404, {"error": f"Servable not found for request: Latest({name})"}
+                )
             inputs = {
                 key: np.array([base64.b64decode(value["b64"]) for value in values], object)
                 for key, values in body["inputs"].items()
             }
             try:
-                outputs = servables[name].predict(body.get("signature_name", "serving_default"), inputs)
+                outputs = servables[name].predict(
+                    body.get("signature_name", "serving_default"), inputs
+                )
             except tf.errors.InvalidArgumentError as error:
                 return self.answer(400, {"error": error.message})
             # A single output goes without its name.

@@ -54,12 +54,16 @@ def test_there_and_back(server, predict):
 
 def test_requests_are_merged(server, servables):
     images = [png(20 + k, 50 - k, k) for k in range(6)]
-    alone = [client.compress(client.predict_grpc, server.grpc_address, "tiny-1", [i])[0] for i in images]
+    alone = [
+        client.compress(client.predict_grpc, server.grpc_address, "tiny-1", [i])[0] for i in images
+    ]
     batches = servables["tiny-1-encoder"].batches
     batches.clear()
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         together = pool.map(
-            lambda image: client.compress(client.predict_grpc, server.grpc_address, "tiny-1", [image])[0],
+            lambda image: client.compress(
+                client.predict_grpc, server.grpc_address, "tiny-1", [image]
+            )[0],
             images,
         )
         assert list(together) == alone
@@ -95,9 +99,18 @@ def run(*arguments):
 
 def test_command(server, tmp_path):
     (tmp_path / "a.png").write_bytes(png(30, 40))
-    result = run("compress", "--server", server.grpc_address, "--model", "tiny-1", tmp_path / "a.png")
+    result = run(
+        "compress", "--server", server.grpc_address, "--model", "tiny-1", tmp_path / "a.png"
+    )
     assert (result.returncode, result.stderr) == (0, "")
-    result = run("decompress", "--rest", "--server", server.rest_address, tmp_path / "a.png.tfci", tmp_path / "b.png")
+    result = run(
+        "decompress",
+        "--rest",
+        "--server",
+        server.rest_address,
+        tmp_path / "a.png.tfci",
+        tmp_path / "b.png",
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert tf.io.decode_png((tmp_path / "b.png").read_bytes()).shape == [30, 40, 3]
 

@@ -25,7 +25,8 @@ class Pair:
 
     def __init__(self, directory):
         self._encoder, self._decoder = (
-            tf.saved_model.load(os.path.join(directory, part, "1")) for part in ("encoder", "decoder")
+            tf.saved_model.load(os.path.join(directory, part, "1"))
+            for part in ("encoder", "decoder")
         )
         self.encoder, self.decoder = self._encoder.signatures, self._decoder.signatures
 
@@ -66,7 +67,16 @@ PNGS = [tf.io.encode_png(pixels).numpy() for pixels in PICTURES]
 def test_rate_point_comes_back(tiny_rate_point, tiny_models_dir):
     loaded = load_rate_point(tiny_models_dir / "tiny-1")
     assert loaded.fingerprint() == tiny_rate_point.fingerprint()
-    for field in ("name", "lmbda", "num_filters", "channels", "slice_length", "gdn_alpha", "gdn_epsilon", "info"):
+    for field in (
+        "name",
+        "lmbda",
+        "num_filters",
+        "channels",
+        "slice_length",
+        "gdn_alpha",
+        "gdn_epsilon",
+        "info",
+    ):
         assert getattr(loaded, field) == getattr(tiny_rate_point, field)
     for ours, theirs in zip(loaded.analysis.arrays(), tiny_rate_point.analysis.arrays()):
         np.testing.assert_array_equal(ours, theirs)
@@ -88,7 +98,9 @@ def test_only_exports_of_training_come_back(tiny_stock_dir, tiny_models_dir, tmp
 
 def test_each_part_has_only_its_variables(tiny_stock_dir):
     for part, other in (("encoder", "synthesis"), ("decoder", "analysis")):
-        reader = tf.train.load_checkpoint(str(tiny_stock_dir / "tiny-1" / part / "1" / "variables" / "variables"))
+        reader = tf.train.load_checkpoint(
+            str(tiny_stock_dir / "tiny-1" / part / "1" / "variables" / "variables")
+        )
         names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_")]
         assert names and not any(other in name for name in names)
 
@@ -98,7 +110,12 @@ def test_export_replaces_an_earlier_one(tiny_rate_point, tmp_path):
     (tmp_path / "tiny-1" / "old").touch()
     export(tiny_rate_point, tmp_path / "tiny-1")
     assert sorted(os.listdir(tmp_path)) == ["tiny-1"]
-    assert sorted(os.listdir(tmp_path / "tiny-1")) == ["decoder", "encoder", "model.json", "prior.npz"]
+    assert sorted(os.listdir(tmp_path / "tiny-1")) == [
+        "decoder",
+        "encoder",
+        "model.json",
+        "prior.npz",
+    ]
 
 
 def test_failing_export_leaves_nothing(tiny_rate_point, tmp_path):
@@ -120,7 +137,9 @@ def test_a_large_picture_is_the_same_in_both_runtimes(pairs):
     image = [tf.io.encode_png(picture(1500, 2000)).numpy()]
     files = pairs["tfc"].compress(image)
     assert pairs["stock"].compress(image) == files
-    latents = [pairs[runtime].decoder["latents"](tf.constant(files))["latents"] for runtime in RUNTIMES]
+    latents = [
+        pairs[runtime].decoder["latents"](tf.constant(files))["latents"] for runtime in RUNTIMES
+    ]
     np.testing.assert_array_equal(*latents)
 
 
@@ -136,7 +155,12 @@ def test_signatures_agree(pairs, runtime, tiny_rate_point):
         slices = encoder["encode_slices"](latents=tf.constant(own.reshape(-1, 12)))["slices"]
         parsed = bitstream.unpack(file)
         assert list(slices.numpy()) == parsed.slices
-        assert (parsed.model, parsed.width, parsed.height, parsed.channels) == ("tiny-1", 100, 40, 3)
+        assert (parsed.model, parsed.width, parsed.height, parsed.channels) == (
+            "tiny-1",
+            100,
+            40,
+            3,
+        )
         assert parsed.fingerprint == tiny_rate_point.fingerprint()
         assert bitstream.pack(parsed) == file
         decoded = decoder["decode_slices"](
@@ -190,18 +214,28 @@ def damaged_files(file):
         "This is not": [b"", b"\x89B", b"something else altogether"],
         "version": [file[:4] + b"\x02" + file[5:]],
         "cut off within its header": [file[:9], file[:25]],
-        "CRC-32": [file[:-1], file + b"x", file[:60] + b"\x00\x01" + file[62:], file[: len(file) // 2]],
+        "CRC-32": [
+            file[:-1],
+            file + b"x",
+            file[:60] + b"\x00\x01" + file[62:],
+            file[: len(file) // 2],
+        ],
         "not made by this model": [
             with_checksum(body[:6] + b"\0\1\2\3" + body[10:]),
             with_checksum(body[:6] + b"\0\1\2\3" + body[10:18] + b"\3abc" + body[25:]),
         ],
-        "flags": [with_checksum(body[:5] + b"\x01" + body[6:]), with_checksum(body[:5] + b"\x13" + body[6:])],
+        "flags": [
+            with_checksum(body[:5] + b"\x01" + body[6:]),
+            with_checksum(body[:5] + b"\x13" + body[6:]),
+        ],
         "size of zero": [
             with_checksum(body[:10] + b"\0\0\0" + body[13:]),
             with_checksum(body[:16] + b"\0\0" + body[18:]),
         ],
         "pixels": [with_checksum(body[:10] + b"\xff" * 6 + body[16:])],
-        "slice table, or its size": [with_checksum(body[:10] + b"\xff\x20\0\xff\x20\0" + body[16:])],
+        "slice table, or its size": [
+            with_checksum(body[:10] + b"\xff\x20\0\xff\x20\0" + body[16:])
+        ],
         "beyond its end": [with_checksum(body[:25] + b"\xff\xff\xff\x7f" + body[29:])],
         "not valid": [
             with_checksum(body[:25] + b"\x80\0" + body[27:]),
@@ -253,7 +287,13 @@ def test_wrong_images_are_refused_with_a_reason(pairs):
 
 def run_elsewhere(python, directory, images, files, folder):
     np.savez(folder / "in.npz", images=np.array(images, object), files=np.array(files, object))
-    arguments = [python, str(TESTS / "run_pair.py"), str(directory), folder / "in.npz", folder / "out.npz"]
+    arguments = [
+        python,
+        str(TESTS / "run_pair.py"),
+        str(directory),
+        folder / "in.npz",
+        folder / "out.npz",
+    ]
     # From elsewhere, so that the package is not found by accident.
     result = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -268,7 +308,13 @@ def test_stock_pair_needs_nothing_but_tensorflow(pairs, tiny_stock_dir, tmp_path
 
 
 def test_command(tiny_models_dir, tmp_path):
-    command = [sys.executable, "-m", "balle2017.export", str(tiny_models_dir), str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "balle2017.export",
+        str(tiny_models_dir),
+        str(tmp_path / "out"),
+    ]
     result = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["tiny-1"]

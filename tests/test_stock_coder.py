@@ -10,7 +10,9 @@ from balle2017.stock_coder import StockCoder
 from conftest import random_cdf
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.
-_PEAKED = [np.array(cdf, np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])]
+_PEAKED = [
+    np.array(cdf, np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])
+]
 
 
 def make_coders(num_active, peaked=False, seed=0):
@@ -26,9 +28,13 @@ def make_coders(num_active, peaked=False, seed=0):
     return [
         (
             tf.function(
-                coder.encode, [tf.TensorSpec([None, num_active + 1], tf.int32), ints], autograph=False
+                coder.encode,
+                [tf.TensorSpec([None, num_active + 1], tf.int32), ints],
+                autograph=False,
             ),
-            tf.function(coder.decode, [tf.TensorSpec([None], tf.uint8), ints, ints], autograph=False),
+            tf.function(
+                coder.decode, [tf.TensorSpec([None], tf.uint8), ints, ints], autograph=False
+            ),
         )
         for coder in (TfcCoder(tables), StockCoder(tables))
     ]
@@ -36,7 +42,9 @@ def make_coders(num_active, peaked=False, seed=0):
 
 def random_latents(positions, num_active, scale, seed=0):
     random = np.random.default_rng(seed)
-    latents = np.round(random.laplace(scale=scale, size=[positions, num_active + 1])).astype(np.int32)
+    latents = np.round(random.laplace(scale=scale, size=[positions, num_active + 1])).astype(
+        np.int32
+    )
     latents[:, -1] = 5
     return latents
 
@@ -138,7 +146,10 @@ def test_wrong_slices_are_found_alike(num_active, peaked):
     for _ in range(10):
         wrong = [damage(data) for data in slices]
         wrong_lengths = np.array([len(data) for data in wrong], np.int32)
-        results = [decode(np.concatenate(wrong), wrong_lengths, counts) for decode in (tfc_decode, stock_decode)]
+        results = [
+            decode(np.concatenate(wrong), wrong_lengths, counts)
+            for decode in (tfc_decode, stock_decode)
+        ]
         (latents, valid), (stock_latents, stock_valid) = results
         np.testing.assert_array_equal(stock_valid, valid)
         mask = np.repeat(valid, counts)
