@@ -294,3 +294,24 @@ def test_interruption_leaves_whole_files_only_and_can_be_resumed(number):
         bitstream.unpack(open(f"out/{name}", "rb").read())
     assert tfci.main(["compress", "tiny-1", "in", "--out", "out"]) == 0
     assert len(listing("out")) == 40
+
+
+@pytest.mark.slow
+def test_five_hundred_photographs_of_which_ten_are_broken():
+    os.mkdir("in")
+    for index in range(500):
+        picture = io.BytesIO()
+        Image.fromarray(photograph(96, 128, seed=index)).save(picture, "JPEG", quality=92)
+        data = picture.getvalue()
+        if index % 50 == 7:
+            # Cut off, overwritten, empty, or something else.
+            data = [data[:900], data[:200] + bytes(3000), b"", b"<html></html>"][index // 50 % 4]
+        pathlib.Path(f"in/{index:03}.jpg").write_bytes(data)
+    done = command("compress", "tiny-1", "in", "--out", "out")
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"490 files compressed into out")
+    failures = done.stderr.decode().split("10 failed:\n")[1].splitlines()
+    assert [line.split(": ")[1] for line in failures] == [f"in/{i:03}.jpg" for i in range(7, 500, 50)]
+    assert len(listing("out")) == 490
+    back = command("decompress", "out", "--out", "back")
+    assert back.returncode == 0 and len(listing("back")) == 490
