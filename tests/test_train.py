@@ -146,3 +146,21 @@ def test_two_workers_run_the_command(tmp_path):
     outputs = [worker.communicate(timeout=500)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(outputs)
     assert os.path.exists(tmp_path / "models" / "small" / "model.json")
+
+
+def test_tensorflow_datasets_by_name(monkeypatch):
+    import types
+
+    import tensorflow as tf
+    from absl import flags
+
+    from balle2017 import train as command_module
+
+    images = np.random.default_rng(0).integers(0, 256, [5, 48, 64, 3], np.uint8)
+    examples = tf.data.Dataset.from_tensor_slices({"image": images})
+    fake = types.SimpleNamespace(load=lambda name, split: {("photos", "train"): examples}[name, split])
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
+    flags.FLAGS(["train", "--tfds=photos", "--patch_size=32", "--validation_fraction=0.2"])
+    training, validation = command_module.load_photographs()
+    assert (len(training), len(validation)) == (4, 1)
+    flags.FLAGS.unparse_flags()
