@@ -1,0 +1,134 @@
+"""The experiments run with one command, on a small model and a few small images."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from balle2017 import codecs
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """A folder of images and a folder of two models with a fitted form of prior."""
+    from balle2017 import klt
+    from balle2017.export import export
+    from balle2017.prior import FactorizedPrior, coding_tables, latent_histogram, prior_parameters
+    from balle2017.rate_point import RatePoint
+    from balle2017.transforms import analyze
+
+    folder = tmp_path_factory.mktemp("experiments")
+    (folder / "images").mkdir()
+    random = np.random.default_rng(0)
+    patches = []
+    for index in range(2):
+        small = Image.fromarray(random.integers(0, 256, [12, 16, 3], np.uint8))
+        picture = small.resize((256, 192), Image.Resampling.BICUBIC)
+        picture.save(folder / "images" / f"{index}.png")
+        pixels = np.array(picture)
+        patches += [pixels[y : y + 64, x : x + 64] for y in range(0, 129, 16) for x in range(0, 193, 16)]
+    patches = np.stack(patches)
+    for number, lmbda in ((1, 0.001), (2, 0.01)):
+        analysis, synthesis = klt.linear_transform_code(patches, lmbda, 48)
+        prior = FactorizedPrior(batch_shape=[48])
+        latents = np.round(analyze(patches.astype(np.float32), analysis, 2, 0.5)).astype(np.int32)
+        tables = coding_tables(prior, latent_histogram([latents], 48))
+        rate_point = RatePoint(f"small-mse-{number}", lmbda, 48, 3, 16, 2, 0.5, analysis, synthesis, tables,
+                               prior=prior_parameters(prior))  # fmt: skip
+        export(rate_point, folder / "models" / rate_point.name)
+    return folder
+
+
+def run(name, setting, *arguments, images=None):
+    command = [
+        sys.executable, ROOT / "experiments" / f"{name}.py", f"--images={images or setting / 'images'}",
+        f"--models_dir={setting / 'models'}", f"--results={setting / 'results'}", *arguments,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=setting)
+
+
+@pytest.mark.parametrize(
+    "name, figure",
+    [
+        ("rate_distortion", "small-mse, Mean of 2 images"),
+        ("reconstructions", "MS-SSIM"),
+        ("relaxation", "small-mse-2"),
+        ("variational_bound", "Largest relative difference"),
+        ("filters", "IGDN 2"),
+    ],
+)
+def test_experiment_prints_figures_and_writes_its_picture(name, figure, setting):
+    picture = setting / f"{name}.png"
+    done = run(name, setting, f"--out={picture}")
+    assert done.returncode == 0, done.stderr
+    assert figure in done.stdout
+    with Image.open(picture) as image:
+        assert image.format == "PNG" and min(image.size) > 300
+
+
+@pytest.mark.slow
+def test_nonlinearities_are_trained_alike(setting):
+    picture = setting / "nonlinearity.png"
+    command = [sys.executable, ROOT / "experiments/nonlinearity.py", f"--out={picture}", "--steps=3",
+               "--num_filters=8", f"--data={ROOT / 'balle2017/examples'}"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert all(kind in done.stdout for kind in ("GDN", "ReLU", "none"))
+    assert picture.exists() and picture.with_suffix(".csv").exists()
+
+
+def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, monkeypatch):
+    """In this process, with few codecs: the others take long."""
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    import rd
+    from absl import flags
+
+    class FewQualities(codecs.Jpeg):
+        qualities = (10, 40, 80)
+
+    class FewRates(codecs.Jpeg2000):
+        qualities = (0.2, 0.5, 1.5)
+
+    monkeypatch.setattr(codecs, "CODECS", [FewQualities, FewRates])
+    models = tmp_path / "models"
+    shutil.copytree(setting / "models", models)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{rd.BEGIN}\nold\n{rd.END}\nafter\n")
+    values = flags.FlagValues()
+    monkeypatch.setattr(rd, "FLAGS", values)
+    monkeypatch.setattr(rd.kodak, "FLAGS", values)
+    settings = dict(images=setting / "images", models_dir=models, results=tmp_path / "results",
+                    out=tmp_path / "docs", readme=readme)  # fmt: skip
+    for name, value in settings.items():
+        flags.DEFINE_string(name, str(value), "", flag_values=values)
+    flags.DEFINE_bool("report", True, "", flag_values=values)
+    flags.DEFINE_integer("viewer_images", 1, "", flag_values=values)
+    values.mark_as_parsed()
+    rd.main([])
+
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| `small-mse-1` | 0.001 |" in text and "JPEG 2000 (Kakadu), tfc" in text
+    assert (tmp_path / "docs/kodak.png").exists() and (tmp_path / "docs/kodak.md").exists()
+    results = json.loads((tmp_path / "docs/kodak.json").read_text())
+    assert len(results["small-mse"]["results"]["psnr-rgb"]) == 2
+    assert set(json.loads((models / "small-mse-1/model.json").read_text())["kodak"]) == {"bpp", "psnr", "ms_ssim"}
+    assert (tmp_path / "results/report.html").exists()
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(setting):
+    for name in ("rd", "filters"):
+        done = run(name, setting, images="no_such_folder") if name == "rd" else run(
+            name, setting, f"--models_dir={setting / 'images'}")  # fmt: skip
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
