@@ -100,28 +100,32 @@ def compress(args):
             " need --out.",
             _USAGE,
         )
-    return _run_one(source, target, lambda data: convert.compress(io.BytesIO(data), options), args)
+
+    def convert_source(path):
+        # By its path, as a large picture's file need not be in memory as a whole.
+        file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
+        return convert.compress(file, options)
+
+    return _run_one(source, target, convert_source, args)
 
 
 def decompress(args):
     """`decompress`, of one file or many."""
     options = _options(args, salvage=args.salvage)
 
-    def convert_file(data, target):
+    def convert_path(source, target):
         format = "PNG" if target == "-" else images.format_of(target)
-        return convert.decompress(data, options, format)
+        if source == "-":
+            return convert.decompress(sys.stdin.buffer.read(), options, format)
+        with open(source, "rb") as file:
+            return convert.decompress(file.read(), options, format)
 
     if args.out:
-
-        def convert_path(source, target):
-            with open(source, "rb") as file:
-                return convert_file(file.read(), target)
-
         return _run_folder(args, convert_path, {".tfci"}, ".png")
     source, target, status = _source_and_target(args, ".png")
     if status:
         return status
-    return _run_one(source, target, lambda data: convert_file(data, target), args)
+    return _run_one(source, target, lambda path: convert_path(path, target), args)
 
 
 def models(args):
@@ -288,14 +292,9 @@ def _is_bitstream(path):
         return file.read(4) in (bitstream.MAGIC, b"")
 
 
-def _run_one(source, target, convert_data, args):
+def _run_one(source, target, convert_source, args):
     try:
-        if source == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(source, "rb") as file:
-                data = file.read()
-        result = convert_data(data)
+        result = convert_source(source)
         if args.verbose:
             _report(result, args, sys.stderr if target == "-" else sys.stdout)
         if target == "-":
