@@ -126,7 +126,9 @@ def _parser():
     )
     parser.add_argument("command", choices=sorted(_SUFFIXES))
     parser.add_argument("--model", help="such as bls2017-mse-4 (compress only)")
-    parser.add_argument("--input", required=True, help="glob; ** also matches in folders of folders")
+    parser.add_argument(
+        "--input", required=True, help="glob; ** also matches in folders of folders"
+    )
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--models_dir", help="folder of models, the same on all machines")
     parser.add_argument("--keep_metadata", action="store_true", help="as `balle2017 compress`")

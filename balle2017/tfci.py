@@ -21,7 +21,7 @@ exit status:
   3    with --salvage: decoded, but parts of a picture are lost
   130  interrupted; what has been written is complete, and the same command goes on from there
 
-Models are looked for in --models_dir, else in $BALLE2017_MODELS, else in what ships with the package.
+Models are looked for in --models_dir, else in $BALLE2017_MODELS, else in the package itself.
 """
 
 _COMPRESS = """\
@@ -192,16 +192,16 @@ def _parser():
         formatter_class=formatter,
     )
     sub.add_argument("model", metavar="MODEL", help="such as bls2017-mse-4, see `balle2017 models`")
-    sub.add_argument("paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs")
+    sub.add_argument(
+        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
+    )
     sub.add_argument(
         "--target_bpp",
         metavar="B",
         type=_positive_float,
         help="take the model of the family MODEL that comes closest to B bits per pixel",
     )
-    sub.add_argument(
-        "--bpp_strict", action="store_true", help="stay below --target_bpp, or fail"
-    )
+    sub.add_argument("--bpp_strict", action="store_true", help="stay below --target_bpp, or fail")
     sub.add_argument(
         "--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result"
     )
@@ -224,14 +224,18 @@ def _parser():
         epilog=_EPILOG,
         formatter_class=formatter,
     )
-    sub.add_argument("paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs")
     sub.add_argument(
-        "--salvage", action="store_true", help="decode what is left of damaged files"
+        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
     )
+    sub.add_argument("--salvage", action="store_true", help="decode what is left of damaged files")
     sub.set_defaults(run=decompress, verbose=False)
 
     sub = commands.add_parser(
-        "models", parents=[common], help="what is installed", epilog=_EPILOG, formatter_class=formatter
+        "models",
+        parents=[common],
+        help="what is installed",
+        epilog=_EPILOG,
+        formatter_class=formatter,
     )
     sub.set_defaults(run=models, max_pixels=images.MAX_PIXELS)
     return parser
@@ -270,7 +274,11 @@ def _quiet_pillow(args):
 def _source_and_target(args, suffix):
     """The two paths of a single conversion, and an exit status if there are none."""
     if len(args.paths) > 2:
-        return None, None, _complain("Several inputs need --out, the folder of the outputs.", _USAGE)
+        return (
+            None,
+            None,
+            _complain("Several inputs need --out, the folder of the outputs.", _USAGE),
+        )
     source = args.paths[0]
     if os.path.isdir(source):
         return None, None, _complain("A folder needs --out, the folder of the outputs.", _USAGE)
@@ -317,14 +325,14 @@ def _run_folder(args, convert_path, extensions, suffix):
         return _complain("--verbose is for a single file.", _USAGE)
     files = folders.find(args.paths, extensions, args.out, suffix)
     if not files:
-        return _complain(f"There are no files to {args.command} in {', '.join(args.paths)}.", _USAGE)
+        return _complain(
+            f"There are no files to {args.command} in {', '.join(args.paths)}.", _USAGE
+        )
     try:
         os.makedirs(args.out, exist_ok=True)
     except OSError as error:
         return _complain(_explain(error), _USAGE, args.out)
-    summary = folders.run(
-        files, convert_path, args.jobs, args.overwrite, _explain, args.command
-    )
+    summary = folders.run(files, convert_path, args.jobs, args.overwrite, _explain, args.command)
     for path, notice in summary.notices:
         _complain(notice, _DONE, path)
     size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"

@@ -24,7 +24,9 @@ def main():
     parser.add_argument("--models_dir")
     parser.add_argument("--photographs", default=PHOTOGRAPHS, help="glob of pictures")
     parser.add_argument("--number", type=int, default=120, help="pictures in the folder")
-    parser.add_argument("--single", type=int, default=6, help="pictures with a process of their own")
+    parser.add_argument(
+        "--single", type=int, default=6, help="pictures with a process of their own"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     found = sorted(glob.glob(args.photographs))

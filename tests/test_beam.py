@@ -25,8 +25,14 @@ def test_same_bytes_as_the_command(pictures, tiny_models_dir):
 
     models = ["--models_dir", str(tiny_models_dir)]
     pattern, out = f"{pictures}/in/**.png", f"{pictures}/out"
-    assert beam.main(["compress", "--model", "tiny-1", "--input", pattern, "--output", out, *models]) == 0
-    assert tfci.main(["compress", "tiny-1", f"{pictures}/in", "--out", f"{pictures}/cmd", *models]) == 0
+    assert (
+        beam.main(["compress", "--model", "tiny-1", "--input", pattern, "--output", out, *models])
+        == 0
+    )
+    assert (
+        tfci.main(["compress", "tiny-1", f"{pictures}/in", "--out", f"{pictures}/cmd", *models])
+        == 0
+    )
     files = sorted(p.relative_to(pictures / "cmd") for p in (pictures / "cmd").rglob("*.tfci"))
     assert sorted(p.relative_to(out) for p in pathlib.Path(out).rglob("*.tfci")) == files
     assert len(files) == 3

@@ -18,7 +18,9 @@ from balle2017.codec import ModelError
 
 def photograph(height, width, channels=3, seed=0):
     """Smooth random pixels."""
-    small = np.random.default_rng(seed).integers(0, 256, [height // 8 + 2, width // 8 + 2, 3], np.uint8)
+    small = np.random.default_rng(seed).integers(
+        0, 256, [height // 8 + 2, width // 8 + 2, 3], np.uint8
+    )
     image = np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
     return image[:, :, :channels]
 
@@ -61,7 +63,9 @@ def test_files_are_those_of_the_graph(tiny):
 def test_decoded_pixels_are_those_of_the_graph(tiny, tiny_models_dir):
     data = tiny.compress(photograph(70, 50))
     outputs = tiny._call("decoder", "pixels", bitstream_bytes=[data])
-    np.testing.assert_array_equal(codec.decompress(data, tiny_models_dir).pixels, outputs["pixels"][0])
+    np.testing.assert_array_equal(
+        codec.decompress(data, tiny_models_dir).pixels, outputs["pixels"][0]
+    )
 
 
 @pytest.fixture
@@ -198,7 +202,14 @@ class FixedRate:
 
 @pytest.mark.parametrize(
     "bpp, strict, size",
-    [(1, False, 20), (1, True, 10), (0.1, False, 10), (50, True, 90), (2.4, True, 30), (4, False, 40)],
+    [
+        (1, False, 20),
+        (1, True, 10),
+        (0.1, False, 10),
+        (50, True, 90),
+        (2.4, True, 30),
+        (4, False, 40),
+    ],
 )
 def test_target_bpp(bpp, strict, size):
     models = [FixedRate(size) for size in (10, 20, 30, 40, 90)]

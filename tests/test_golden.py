@@ -83,7 +83,9 @@ def test_threads_and_onednn_change_pixels_by_one_level_at_most(path, golden_mode
                 "OMP_NUM_THREADS": threads,
             }
             subprocess.run(
-                [sys.executable, "-c", PROGRAM, *arguments], env={**os.environ, **variables}, check=True
+                [sys.executable, "-c", PROGRAM, *arguments],
+                env={**os.environ, **variables},
+                check=True,
             )
             results[onednn, threads] = dict(np.load(out))
     first = results["0", "1"]

@@ -90,13 +90,20 @@ def test_random_bytes_in_valid_slices_are_found_out(good, tiny_models_dir):
 
 def lying_header(width, height, slice_length, rest):
     name = b"tiny-1"
-    fixed = b"\x89B17\x01\x03" + bytes(4) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    fixed = (
+        b"\x89B17\x01\x03" + bytes(4) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    )
     return sealed(fixed + struct.pack("<HB", slice_length, len(name)) + name + rest)
 
 
 @pytest.mark.parametrize(
     "width, height, slice_length",
-    [(2**24 - 1, 2**24 - 1, 1), (2**24 - 1, 2**24 - 1, 65535), (2**24 - 1, 1, 1), (60000, 2**20, 65535)],
+    [
+        (2**24 - 1, 2**24 - 1, 1),
+        (2**24 - 1, 2**24 - 1, 65535),
+        (2**24 - 1, 1, 1),
+        (60000, 2**20, 65535),
+    ],
 )
 def test_dimensions_that_lie_allocate_nothing(width, height, slice_length, tiny_models_dir):
     data = lying_header(width, height, slice_length, bytes(3000))
@@ -212,7 +219,9 @@ def fuzz_slices(examples, folder, rate_point):
             slices=[],
         )
         count = contents.num_slices
-        contents.slices = data.draw(st.lists(st.binary(max_size=50), min_size=count, max_size=count))
+        contents.slices = data.draw(
+            st.lists(st.binary(max_size=50), min_size=count, max_size=count)
+        )
         outcome(bitstream.pack(contents), folder)
         outcome(bitstream.pack(contents), folder, salvage=True)
 

@@ -58,7 +58,9 @@ def test_one_bit():
 
 def test_palette():
     image = Image.fromarray(gradient()).quantize(16)
-    np.testing.assert_array_equal(images.read(saved(image)).pixels, np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(
+        images.read(saved(image)).pixels, np.asarray(image.convert("RGB"))
+    )
 
 
 def test_16_bits_are_scaled_and_not_clipped():

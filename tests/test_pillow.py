@@ -27,9 +27,7 @@ def test_save_and_open(tmp_path):
         assert image.info["model"] == "tiny-1"
         assert image.info["icc_profile"] == b"icc" and image.info["xmp"] == b"<x/>"
         assert image.getexif()[0x0110] == "a camera"
-        np.testing.assert_array_equal(
-            np.asarray(image), codec.decompress(path.read_bytes()).pixels
-        )
+        np.testing.assert_array_equal(np.asarray(image), codec.decompress(path.read_bytes()).pixels)
         # What Pillow does with every file.
         assert image.resize((30, 20)).size == (30, 20) and image.copy().mode == "RGB"
 

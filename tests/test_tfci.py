@@ -311,7 +311,9 @@ def test_five_hundred_photographs_of_which_ten_are_broken():
     assert done.returncode == 1
     assert done.stdout.startswith(b"490 files compressed into out")
     failures = done.stderr.decode().split("10 failed:\n")[1].splitlines()
-    assert [line.split(": ")[1] for line in failures] == [f"in/{i:03}.jpg" for i in range(7, 500, 50)]
+    assert [line.split(": ")[1] for line in failures] == [
+        f"in/{i:03}.jpg" for i in range(7, 500, 50)
+    ]
     assert len(listing("out")) == 490
     back = command("decompress", "out", "--out", "back")
     assert back.returncode == 0 and len(listing("back")) == 490
