@@ -92,13 +92,16 @@ def main(argv):
     for index, (gamma, order) in enumerate(zip(pools, orders)):
         order = np.argsort(-np.diag(gamma)) if order is None else order
         axis = figure.add_subplot(grid[2, index])
-        shown = np.log10(np.maximum(gamma[np.ix_(order, order)], 1e-5))
-        image = axis.imshow(shown, cmap="magma", interpolation="nearest", vmin=-5, vmax=max(0.0, shown.max()))
-        axis.set_title(("γ of GDN 1", "γ of GDN 2", "γ of IGDN 1", "γ of IGDN 2")[index], fontsize=10, loc="left")
+        # Relative to the largest: the four stages differ by orders of magnitude.
+        peak = max(float(gamma.max()), 1e-12)
+        shown = np.log10(np.maximum(gamma[np.ix_(order, order)] / peak, 1e-4))
+        image = axis.imshow(shown, cmap="magma", interpolation="nearest", vmin=-4, vmax=0)
+        name = ("GDN 1", "GDN 2", "IGDN 1", "IGDN 2")[index]
+        axis.set_title(f"γ of {name}, largest {peak:.2g}", fontsize=10, loc="left")
         axis.set_xlabel("normalized channel", fontsize=8)
         axis.set_ylabel("weighs with", fontsize=8)
         axis.tick_params(labelsize=7)
-    figure.colorbar(image, ax=figure.axes[3:], shrink=0.8, label="log₁₀ γ")
+    figure.colorbar(image, ax=figure.axes[3:], shrink=0.8, label="log₁₀ of γ over its largest")
     figure.suptitle(f"{rate_point.name}, λ = {rate_point.lmbda:g}", fontsize=12)
     kodak.save(figure, FLAGS.out)
 
