@@ -73,6 +73,8 @@ class RateDistortionModel(tf.keras.Model):
         self.bottleneck = tfc.ContinuousBatchedEntropyModel(
             self.prior, coding_rank=3, compression=False, offset_heuristic=False
         )
+        # Each replica already returns the mean over all of them; Keras would add these up.
+        self.distribute_reduction_method = "first"
         self._ms_ssim = tf.keras.metrics.Mean("ms_ssim")
         self._trackers = [tf.keras.metrics.Mean(name) for name in ("loss", "bpp", "distortion", "psnr")]
         self.built = True

@@ -270,6 +270,7 @@ def rate_point_of(model, training, validation_figures):
             "optimizer": FLAGS.optimizer,
             "learning_rate": FLAGS.learning_rate,
             "init_from": os.path.basename(os.path.normpath(FLAGS.init_from)) if FLAGS.init_from else FLAGS.start,
+            "data": FLAGS.tfds or [os.path.basename(os.path.normpath(d)) for d in FLAGS.data or [EXAMPLE_IMAGES]],
             "training_images": len(training),
             "date": datetime.date.today().isoformat(),
             "validation": validation_figures,

@@ -282,6 +282,8 @@ def test_interruption_leaves_whole_files_only_and_can_be_resumed(number):
         [sys.executable, "-m", "balle2017.tfci", "compress", "tiny-1", "in", "--out", "out"],
         env={**os.environ, "PYTHONPATH": ROOT},
         stderr=subprocess.PIPE,
+        # A test run in the background of a script inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while process.poll() is None and not (os.path.isdir("out") and len(os.listdir("out")) >= 3):
         time.sleep(0.01)
