@@ -13,10 +13,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 from absl import app, flags
 
 from balle2017 import data, export, klt, prior
-from balle2017.model import DISTORTIONS, RateDistortionModel
+from balle2017.model import DISTORTIONS, RateDistortionModel, distortion_per_image
 from balle2017.rate_point import STRIDE, RatePoint, Transform
 from balle2017.soap import SOAP
 
@@ -54,6 +55,10 @@ flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; S
 flags.DEFINE_float("learning_rate", 2e-3, "Peak learning rate; it rises for --warmup steps and falls to 0 on a cosine.", 0)
 flags.DEFINE_integer("warmup", 200, "Steps in which the learning rate rises from 0.", 0)
 flags.DEFINE_float("ema", 0.0, "Momentum of averaged weights, which are what is exported; 0 turns averaging off.", 0, 1)
+flags.DEFINE_integer(
+    "fine_tune_steps", 1000,
+    "Steps after the training in which the synthesis transform alone learns from truly rounded latents.", 0,
+)
 flags.DEFINE_enum(
     "arithmetic", "auto", ["auto", "float32", "bfloat16"],
     "Type of the factors of matrix products in training; auto takes bfloat16 where the processor has it.",
@@ -238,6 +243,31 @@ def fit(model, source, validation, run_dir):
         die("the loss is not a number any more: train with a smaller --learning_rate")
 
 
+def fine_tune(model, source, learning_rate=5e-4):
+    """Trains the synthesis transform on rounded latents, the analysis staying as it is.
+
+    Noise lets the synthesis expect values that rounding never produces; at low rates, where most
+    latents round to zero, this mismatch costs several tenths of a dB.
+    """
+    variables = model.synthesis.trainable_variables
+    schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, FLAGS.fine_tune_steps)
+    optimizer = tf.keras.optimizers.Adam(schedule, use_ema=True, ema_momentum=0.99)
+    optimizer.build(variables)
+
+    @tf.function
+    def step(images):
+        images = tf.cast(images, tf.float32)
+        latents = tf.round(model.analysis(images))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(distortion_per_image(images, model.synthesis(latents), FLAGS.distortion))
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    crops = source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed + 2)
+    for images in tqdm.tqdm(crops.take(FLAGS.fine_tune_steps), "fine-tuning", FLAGS.fine_tune_steps, disable=None):
+        step(images)
+    optimizer.finalize_variable_values(variables)
+
+
 def rounded_latents(model, images):
     """Yields the rounded latents `[1, h, w, filters]` of whole photographs."""
     analyze = tf.function(lambda pixels: tf.round(model.analysis(pixels)), reduce_retracing=True)
@@ -267,6 +297,7 @@ def rate_point_of(model, training, validation_figures):
             "steps": FLAGS.steps,
             "batch_size": FLAGS.batch_size,
             "patch_size": FLAGS.patch_size,
+            "fine_tune_steps": FLAGS.fine_tune_steps,
             "optimizer": FLAGS.optimizer,
             "learning_rate": FLAGS.learning_rate,
             "init_from": os.path.basename(os.path.normpath(FLAGS.init_from)) if FLAGS.init_from else FLAGS.start,
@@ -335,6 +366,9 @@ def main(argv):
             die(str(error))
 
     fit(model, source, held_out, run_dir)
+
+    if FLAGS.fine_tune_steps and FLAGS.strategy == "one":
+        fine_tune(model, source)
 
     figures = {}
     if held_out is not None:

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-SMALL = ["--start=random", "--num_filters=8", "--patch_size=32", "--batch_size=2", "--arithmetic=float32"]
+SMALL = ["--fine_tune_steps=5", "--start=random", "--num_filters=8", "--patch_size=32", "--batch_size=2", "--arithmetic=float32"]
 
 
 def command(directory, *flags):
