@@ -69,7 +69,6 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("seed", 0, "Seed of weights, crops and noise.")
 
-EXAMPLE_STEPS = 500
 VALIDATION_SIZE = 256
 
 
@@ -322,8 +321,9 @@ def main(argv):
             "Name your own with --data FOLDER (or a glob; may be repeated).",
             flush=True,
         )
-        if not FLAGS["steps"].present:
-            FLAGS.steps = EXAMPLE_STEPS
+        for flag, steps in (("steps", 400), ("fine_tune_steps", 100)):
+            if not FLAGS[flag].present:
+                FLAGS[flag].value = steps
     tf.keras.utils.set_random_seed(FLAGS.seed)
     use_threads_well()
 
