@@ -49,7 +49,19 @@ class _Weights(tf.Module):
             )
 
 
-class Encoder(tf.Module):
+class _Half(tf.Module):
+    """What both halves of a pair hold of a rate point."""
+
+    def __init__(self, rate_point, coder, name):
+        super().__init__(name=name)
+        self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
+        self._channels = rate_point.channels
+        self._num_filters = rate_point.num_filters
+        self._container = _container(rate_point)
+        self.coder = coder
+
+
+class Encoder(_Half):
     """The encoder of a rate point; `signatures` are those of its SavedModel.
 
     Args:
@@ -60,13 +72,8 @@ class Encoder(tf.Module):
     INPUT, OUTPUT = "image_bytes", "bitstream_bytes"
 
     def __init__(self, rate_point, coder):
-        super().__init__(name="encoder")
-        self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
-        self._channels = rate_point.channels
-        self._num_filters = rate_point.num_filters
+        super().__init__(rate_point, coder, name="encoder")
         self._slice_length = rate_point.slice_length
-        self._container = _container(rate_point)
-        self.coder = coder
         self.analysis = _Weights(rate_point.analysis, "analysis")
 
     def signatures(self):
@@ -149,7 +156,7 @@ class Encoder(tf.Module):
         return {"bitstream_bytes": files}
 
 
-class Decoder(tf.Module):
+class Decoder(_Half):
     """The decoder of a rate point; `signatures` are those of its SavedModel.
 
     Args:
@@ -160,12 +167,7 @@ class Decoder(tf.Module):
     INPUT, OUTPUT = "bitstream_bytes", "image_bytes"
 
     def __init__(self, rate_point, coder):
-        super().__init__(name="decoder")
-        self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
-        self._channels = rate_point.channels
-        self._num_filters = rate_point.num_filters
-        self._container = _container(rate_point)
-        self.coder = coder
+        super().__init__(rate_point, coder, name="decoder")
         self.synthesis = _Weights(rate_point.synthesis, "synthesis")
 
     def signatures(self):

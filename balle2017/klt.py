@@ -99,17 +99,11 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=0.01, spare=1e-
     analysis[2] *= gain
     synthesis[2] *= wiener
 
-    identity = np.eye(num_filters)
-    pools = dict(
-        betas=[np.ones(num_filters)] * 2,
-        gammas=[gdn_gamma * identity] * 2,
-    )
+    betas, gammas = [np.ones(num_filters)] * 2, [gdn_gamma * np.eye(num_filters)] * 2
+    synthesis_biases = [np.zeros(num_filters), np.zeros(num_filters), mean]
     return tuple(
-        Transform(*(_float32(part) for part in (kernels, offsets, pools["betas"], pools["gammas"])))
-        for kernels, offsets in (
-            (analysis, biases),
-            (synthesis[::-1], [np.zeros(num_filters), np.zeros(num_filters), mean]),
-        )
+        Transform(*(_float32(part) for part in (kernels, offsets, betas, gammas)))
+        for kernels, offsets in ((analysis, biases), (synthesis[::-1], synthesis_biases))
     )
 
 

@@ -110,11 +110,11 @@ class RateDistortionModel(tf.keras.Model):
 
     def _terms(self, images, reconstruction, bits, training):
         pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
+        clipped = tf.clip_by_value(reconstruction, 0.0, 255.0)
         if not training:
-            reconstruction = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
+            reconstruction = clipped = tf.round(clipped)
         bpp = tf.reduce_mean(bits) / pixels
         distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
-        clipped = tf.clip_by_value(reconstruction, 0.0, 255.0)
         psnr = tf.reduce_mean(tf.image.psnr(images, clipped, max_val=255.0))
         return bpp + self.lmbda * distortion, bpp, distortion, psnr
 
