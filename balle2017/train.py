@@ -17,7 +17,12 @@ import tqdm
 from absl import app, flags
 
 from balle2017 import data, export, klt, prior
-from balle2017.model import DISTORTIONS, RateDistortionModel, distortion_per_image
+from balle2017.model import (
+    DISTORTIONS,
+    MS_SSIM_MIN_SIDE,
+    RateDistortionModel,
+    distortion_per_image,
+)
 from balle2017.rate_point import STRIDE, RatePoint, Transform
 from balle2017.soap import SOAP
 
@@ -313,8 +318,8 @@ def main(argv):
         die(f"unexpected argument {argv[1]!r}: photographs are named with --data")
     if FLAGS.patch_size % STRIDE:
         die(f"--patch_size must be a multiple of {STRIDE}")
-    if FLAGS.distortion == "ms_ssim" and FLAGS.patch_size < 176:
-        die("MS-SSIM needs --patch_size of at least 176")
+    if FLAGS.distortion == "ms_ssim" and FLAGS.patch_size < MS_SSIM_MIN_SIDE:
+        die(f"MS-SSIM needs --patch_size of at least {MS_SSIM_MIN_SIDE}")
     if not FLAGS.data and not FLAGS.tfds:
         print(
             "No --data: training for a minute on the photographs that come with balle2017.\n"
@@ -357,13 +362,15 @@ def main(argv):
             arithmetic,
         )
         model.compile(optimizer=make_optimizer(arithmetic))
-        model.optimizer.build(model.trainable_variables)
     run_dir = FLAGS.run_dir or os.path.join("runs", FLAGS.name)
     if not resumed_step(os.path.join(run_dir, "backup")):
         try:
             initialize(model, source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed + 1))
         except (OSError, ValueError) as error:
             die(str(error))
+    with strategy.scope():
+        # Averaged weights start as the weights stand now, so not before these are set.
+        model.optimizer.build(model.trainable_variables)
 
     fit(model, source, held_out, run_dir)
 
