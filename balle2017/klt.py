@@ -10,6 +10,7 @@ forty from random weights.
 import numpy as np
 
 from balle2017.rate_point import Transform
+from balle2017.transforms import PIXEL_SCALE
 
 # Taps before a block under TensorFlow's SAME padding: (kernel − stride) // 2.
 FIRST_BLOCK = (9 - 4) // 2
@@ -27,7 +28,8 @@ def principal_components(samples):
     """
     covariance = np.cov(samples, rowvar=False)
     variances, directions = np.linalg.eigh(covariance)
-    return directions[:, ::-1], np.maximum(variances[::-1], 0.0)
+    # NumPy multiplies reversed views without BLAS, a hundred times slower.
+    return np.ascontiguousarray(directions[:, ::-1]), np.maximum(variances[::-1], 0.0)
 
 
 def _blocks(x, size):
@@ -37,7 +39,7 @@ def _blocks(x, size):
     return x.reshape(n, h // size, w // size, size * size * c)
 
 
-def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=0.01, spare=1e-2, seed=0):
+def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=1e-3, spare=1e-2, seed=0):
     """Weights of the transform code that is optimal among the linear ones for Gaussian sources.
 
     Coefficient i of variance σ² (on the 0–255 scale) is coded with the distortion
@@ -49,7 +51,8 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=0.01, spare=1e-
       patches: uint8 `[count, size, size, channels]` from training images, size a multiple of 16.
       lmbda: λ of bits per pixel + λ · MSE on the 0–255 scale.
       num_filters: N, at least `16 * channels`.
-      gdn_gamma: Diagonal of GDN's γ at the start.
+      gdn_gamma: What GDN's pool holds beyond β = 1 at the start where a coefficient is as large
+        as its standard deviation; the diagonal of γ, for coefficients smaller than 1.
       spare: Standard deviation of the filters that the block transform leaves unused.
       seed: Of the spare filters.
 
@@ -65,17 +68,17 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=0.01, spare=1e-
             f"the linear transform code needs at least {16 * channels} filters, not {num_filters}"
         )
     random = np.random.default_rng(seed)
-    mean = patches.reshape(-1, channels).mean(0) / 255.0
-    x = _blocks(patches / 255.0 - mean, 4)
+    mean = patches.reshape(-1, channels).mean(0) / PIXEL_SCALE
+    x = _blocks(patches / PIXEL_SCALE - mean, 4)
 
-    analysis, synthesis, biases = [], [], []
+    analysis, synthesis, biases, gammas = [], [], [], []
     for stage, (size, block, first) in enumerate(
         [(9, 4, FIRST_BLOCK), (5, 2, LATER_BLOCK), (5, 2, LATER_BLOCK)]
     ):
         if stage > 0:
             x = _blocks(x, 2)
         directions, variances = principal_components(x.reshape(-1, x.shape[-1]))
-        directions = directions[:, :num_filters]
+        directions = np.ascontiguousarray(directions[:, :num_filters])
         x = x @ directions
         inputs = directions.shape[0] // block**2
         wide = channels if stage == 0 else num_filters
@@ -91,19 +94,24 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=0.01, spare=1e-
         analysis.append(kernel)
         synthesis.append(kernel.copy())
         biases.append(offset)
+        gammas.append(np.full(num_filters, gdn_gamma))
+        gammas[-1][:used] /= np.maximum(variances[:used], 1.0)
 
-    variances = np.maximum(variances[:num_filters], 1e-12) * 255.0**2
-    water = 3.0 / (2.0 * np.log(2.0) * lmbda)
-    gain = np.sqrt(np.maximum(1.0 / water - 1.0 / variances, 1e-3 / water) / 12.0) * 255.0
-    wiener = gain * variances / (gain**2 / 255.0**2 * variances + 1.0 / 12.0) / 255.0**2
+    variances = np.maximum(variances[:num_filters], 1e-12)
+    water = 3.0 / (2.0 * np.log(2.0) * lmbda) / PIXEL_SCALE**2
+    gain = np.sqrt(np.maximum(1.0 / water - 1.0 / variances, 1e-3 / water) / 12.0)
+    wiener = gain * variances / (gain**2 * variances + 1.0 / 12.0)
     analysis[2] *= gain
     synthesis[2] *= wiener
 
-    betas, gammas = [np.ones(num_filters)] * 2, [gdn_gamma * np.eye(num_filters)] * 2
+    betas, gammas = [np.ones(num_filters)] * 2, [np.diag(gamma) for gamma in gammas[:2]]
     synthesis_biases = [np.zeros(num_filters), np.zeros(num_filters), mean]
     return tuple(
-        Transform(*(_float32(part) for part in (kernels, offsets, betas, gammas)))
-        for kernels, offsets in ((analysis, biases), (synthesis[::-1], synthesis_biases))
+        Transform(*(_float32(part) for part in parts))
+        for parts in (
+            (analysis, biases, betas, gammas),
+            (synthesis[::-1], synthesis_biases, betas, gammas[::-1]),
+        )
     )
 
 

@@ -12,6 +12,7 @@ from balle2017.prior import FactorizedPrior
 from balle2017.transforms import AnalysisTransform, SynthesisTransform
 
 DISTORTIONS = ("mse", "ms_ssim")
+RELAXATIONS = ("noise", "mixed")
 # MS-SSIM halves the image four times, and its window takes 11 pixels of the last scale.
 MS_SSIM_MIN_SIDE = 176
 
@@ -43,6 +44,9 @@ class RateDistortionModel(tf.keras.Model):
     Attributes:
       lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
       distortion: `mse` or `ms_ssim`.
+      relaxation: What stands in for rounding in training: `noise` in both terms (the paper), or
+        `mixed`, noise in the rate and true rounding in the distortion, whose gradient passes
+        straight through it (Minnen & Singh 2020, section 3.2).
       analysis, synthesis: The transforms' layers.
       prior: The factorized density model of the noisy latents of Ballé et al. 2018 (appendix 6.1),
         which replaces the paper's piecewise linear one.
@@ -57,12 +61,16 @@ class RateDistortionModel(tf.keras.Model):
         gdn_epsilon=0.5,
         distortion="mse",
         convolution_dtype="float32",
+        relaxation="noise",
     ):
         super().__init__()
         if distortion not in DISTORTIONS:
             raise ValueError(f"distortion is one of {DISTORTIONS}, not {distortion!r}")
+        if relaxation not in RELAXATIONS:
+            raise ValueError(f"relaxation is one of {RELAXATIONS}, not {relaxation!r}")
         self.lmbda = lmbda
         self.distortion = distortion
+        self.relaxation = relaxation
         settings = (num_filters, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
         self.analysis = AnalysisTransform(*settings, name="analysis")
         self.synthesis = SynthesisTransform(*settings, name="synthesis")
@@ -80,7 +88,7 @@ class RateDistortionModel(tf.keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        """Codes a batch: noisy latents in training, rounded ones otherwise.
+        """Codes a batch: relaxed latents in training, rounded ones otherwise.
 
         Args:
           images: uint8 or float `[batch, height, width, channels]`, 0–255.
@@ -91,8 +99,10 @@ class RateDistortionModel(tf.keras.Model):
           clipped, and the rate in bits of each image, float32 `[batch]`.
         """
         latents = self.analysis(tf.cast(images, tf.float32))
-        noisy, bits = self.bottleneck(latents, training=training)
-        return self.synthesis(noisy), bits
+        quantized, bits = self.bottleneck(latents, training=training)
+        if training and self.relaxation == "mixed":
+            quantized = latents + tf.stop_gradient(tf.round(latents) - latents)
+        return self.synthesis(quantized), bits
 
     def losses_of(self, images, training):
         """The terms of the objective, each averaged over the batch.

@@ -9,13 +9,19 @@ import tensorflow as tf
 
 # Fewer channels than this (the colours') have no eigenbasis worth turning to.
 MIN_FACTOR = 8
+# Scale of the steps of everything but the kernels: about that of GDN's parameters.
+ABSOLUTE_STEP = 0.3
 
 
 class SOAP(tf.keras.optimizers.Optimizer):
     """The SOAP optimizer; vectors, and whatever has no matrix axes, get plain Adam.
 
+    A kernel's steps are in proportion to its root mean square, as Adafactor's are: with the same
+    step for all, the wide kernels of the inner stages shake long before GDN has begun to move.
+
     Args:
-      learning_rate: A float or a schedule.
+      learning_rate: A float or a schedule; relative to the root mean square of kernels, and to
+        `ABSOLUTE_STEP` for everything else.
       beta_1, beta_2: Decay of the first and second moments.
       shampoo_beta: Decay of the covariance statistics.
       epsilon: Added to the root of the second moment.
@@ -25,7 +31,7 @@ class SOAP(tf.keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         beta_1=0.95,
         beta_2=0.95,
         shampoo_beta=0.95,
@@ -133,7 +139,9 @@ class SOAP(tf.keras.optimizers.Optimizer):
         direction /= tf.sqrt(second / (1 - self.beta_2**step)) + self.epsilon
         for axis, (_, basis) in factors:
             direction = self._rotate(direction, axis, basis, back=True)
-        variable.assign_sub(learning_rate * direction)
+        relative = "kernel" in variable.name
+        scale = tf.sqrt(tf.reduce_mean(tf.square(variable))) if relative else ABSOLUTE_STEP
+        variable.assign_sub(learning_rate * scale * direction)
 
     def get_config(self):
         config = super().get_config()

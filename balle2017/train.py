@@ -20,6 +20,7 @@ from balle2017 import data, export, klt, prior
 from balle2017.model import (
     DISTORTIONS,
     MS_SSIM_MIN_SIDE,
+    RELAXATIONS,
     RateDistortionModel,
     distortion_per_image,
 )
@@ -43,6 +44,10 @@ flags.DEFINE_float("lmbda", 0.013, "λ of rate [bits per pixel] + λ · distorti
 flags.DEFINE_enum(
     "distortion", "mse", DISTORTIONS, "mse: squared error on the 0–255 scale. ms_ssim: 1 − MS-SSIM (crops of 176 at least)."
 )
+flags.DEFINE_enum(
+    "relaxation", "noise", RELAXATIONS,
+    "Stand-in for rounding: noise (the paper), or mixed: noise in the rate, rounding in the distortion.",
+)
 flags.DEFINE_integer("num_filters", 128, "Filters of every stage.", 1)
 flags.DEFINE_enum("channels", "3", ["1", "3"], "Colour channels: 3 for RGB, 1 for grayscale.")
 flags.DEFINE_enum("gdn", "paper", ["paper", "simplified"], "Exponents of GDN: α = 2, ε = ½ or α = ε = 1.")
@@ -57,7 +62,7 @@ flags.DEFINE_integer("batch_size", 16, "Crops in a (global) batch.", 1)
 flags.DEFINE_integer("patch_size", 128, "Side of the crops in pixels, a multiple of 16.", 16)
 flags.DEFINE_float("min_scale", 0.6, "Crops are shrunk by a random factor between this and 1.", 0.1, 1)
 flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; SOAP needs less than half of its steps.")
-flags.DEFINE_float("learning_rate", 2e-3, "Peak learning rate; it rises for --warmup steps and falls to 0 on a cosine.", 0)
+flags.DEFINE_float("learning_rate", 1e-2, "Peak learning rate, with SOAP relative to the size of the kernels; it rises for --warmup steps and falls to 0 on a cosine.", 0)
 flags.DEFINE_integer("warmup", 200, "Steps in which the learning rate rises from 0.", 0)
 flags.DEFINE_float("ema", 0.0, "Momentum of averaged weights, which are what is exported; 0 turns averaging off.", 0, 1)
 flags.DEFINE_integer(
@@ -122,14 +127,14 @@ def load_photographs():
     return data.hold_out(images, FLAGS.validation_fraction)
 
 
-def make_optimizer(arithmetic):
+def make_optimizer(arithmetic, learning_rate, steps, warmup, ema):
     schedule = tf.keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        decay_steps=max(1, FLAGS.steps - FLAGS.warmup),
-        warmup_target=FLAGS.learning_rate,
-        warmup_steps=FLAGS.warmup,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
     )
-    averaging = dict(use_ema=True, ema_momentum=FLAGS.ema) if FLAGS.ema else {}
+    averaging = dict(use_ema=True, ema_momentum=ema) if ema else {}
     if FLAGS.optimizer == "adam":
         return tf.keras.optimizers.Adam(schedule, **averaging)
     return SOAP(schedule, matrix_dtype=arithmetic, **averaging)
@@ -137,7 +142,7 @@ def make_optimizer(arithmetic):
 
 def fit_prior(model, crops, steps=400):
     """Fits the prior alone to the latents of the starting point, which joint training would take minutes for."""
-    images = tf.concat(list(crops.take(8)), 0)
+    images = tf.concat(list(crops.take(3)), 0)
     latents = model.analysis(tf.cast(images, tf.float32))
     optimizer = tf.keras.optimizers.Adam(2e-2)
     variables = model.prior.trainable_variables
@@ -175,7 +180,7 @@ def initialize(model, crops):
         prior.set_prior_parameters(model.prior, start.prior)
         fit_prior(model, crops)
     elif FLAGS.start == "klt":
-        patches = np.concatenate([batch.numpy() for batch in crops.take(1 + 1200 // FLAGS.batch_size)])
+        patches = np.concatenate([batch.numpy() for batch in crops.take(1 + 600 // FLAGS.batch_size)])
         analysis, synthesis = klt.linear_transform_code(
             patches, FLAGS.lmbda, FLAGS.num_filters, seed=FLAGS.seed
         )
@@ -247,15 +252,16 @@ def fit(model, source, validation, run_dir):
         die("the loss is not a number any more: train with a smaller --learning_rate")
 
 
-def fine_tune(model, source, learning_rate=5e-4):
+def fine_tune(model, source, arithmetic):
     """Trains the synthesis transform on rounded latents, the analysis staying as it is.
 
     Noise lets the synthesis expect values that rounding never produces; at low rates, where most
     latents round to zero, this mismatch costs several tenths of a dB.
     """
     variables = model.synthesis.trainable_variables
-    schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, FLAGS.fine_tune_steps)
-    optimizer = tf.keras.optimizers.Adam(schedule, use_ema=True, ema_momentum=0.99)
+    optimizer = make_optimizer(
+        arithmetic, FLAGS.learning_rate / 4, FLAGS.fine_tune_steps, FLAGS.fine_tune_steps // 10, ema=0.99
+    )
     optimizer.build(variables)
 
     @tf.function
@@ -298,6 +304,7 @@ def rate_point_of(model, training, validation_figures):
         prior=prior.prior_parameters(model.prior),
         info={
             "distortion": FLAGS.distortion,
+            "relaxation": FLAGS.relaxation,
             "steps": FLAGS.steps,
             "batch_size": FLAGS.batch_size,
             "patch_size": FLAGS.patch_size,
@@ -360,8 +367,13 @@ def main(argv):
             *((2, 0.5) if FLAGS.gdn == "paper" else (1, 1)),
             FLAGS.distortion,
             arithmetic,
+            FLAGS.relaxation,
         )
-        model.compile(optimizer=make_optimizer(arithmetic))
+        model.compile(
+            optimizer=make_optimizer(
+                arithmetic, FLAGS.learning_rate, FLAGS.steps, FLAGS.warmup, FLAGS.ema
+            )
+        )
     run_dir = FLAGS.run_dir or os.path.join("runs", FLAGS.name)
     if not resumed_step(os.path.join(run_dir, "backup")):
         try:
@@ -375,7 +387,7 @@ def main(argv):
     fit(model, source, held_out, run_dir)
 
     if FLAGS.fine_tune_steps and FLAGS.strategy == "one":
-        fine_tune(model, source)
+        fine_tune(model, source, arithmetic)
 
     figures = {}
     if held_out is not None:

@@ -13,7 +13,9 @@ import tensorflow_compression as tfc
 from balle2017.rate_point import STRIDES
 from balle2017.rdft import rdft_basis
 
-PIXEL_SCALE = 255.0
+# Inside the transforms, typical coefficients of an orthonormal 4×4 transform are about 1 when pixels
+# are counted in units of 16 levels; GDN with β = 1 then normalizes from the first training step.
+PIXEL_SCALE = 16.0
 
 
 def pad_to_multiple(image, multiple):

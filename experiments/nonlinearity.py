@@ -72,7 +72,7 @@ def train(kind, crops, mean, validation):
     tf.keras.utils.set_random_seed(0)
     model = make_model(kind)
     # At 0 the first steps would only learn the mean colour.
-    model.synthesis._biases[2].assign(mean / 255)
+    model.synthesis._biases[2].assign(mean / transforms.PIXEL_SCALE)
     # Without GDN its parameters stay where they are.
     variables = [v for v in model.trainable_variables if kind == "GDN" or "reparam" not in v.name]
     schedule = tf.keras.optimizers.schedules.CosineDecay(
@@ -154,6 +154,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("steps", 3000, "Steps of each training.")
     flags.DEFINE_integer("num_filters", 64, "Filters of every stage.")
     flags.DEFINE_float("lmbda", 0.013, "λ of rate + λ · MSE.")
-    flags.DEFINE_float("learning_rate", 4e-3, "Peak learning rate.")
+    flags.DEFINE_float("learning_rate", 2e-2, "Peak learning rate.")
     flags.DEFINE_string("out", str(kodak.ROOT / "docs/experiments/nonlinearity.png"), "The picture; its figures go beside it.")
     app.run(main)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from balle2017 import klt
 from balle2017.data import CropSource, load_images
 from balle2017.model import RateDistortionModel
-from balle2017.soap import SOAP
+from balle2017.soap import ABSOLUTE_STEP, SOAP
 from balle2017.train import EXAMPLE_IMAGES
 
 
@@ -84,7 +84,8 @@ def quadratic_loss(optimizer, steps):
 
 
 def test_soap_beats_adam_on_rotated_curvature():
-    assert quadratic_loss(SOAP(0.05), 200) < 0.5 * quadratic_loss(tf.keras.optimizers.Adam(0.05), 200)
+    soap = SOAP(0.05 / ABSOLUTE_STEP)
+    assert quadratic_loss(soap, 200) < 0.5 * quadratic_loss(tf.keras.optimizers.Adam(0.05), 200)
 
 
 def test_soap_is_restored_with_its_bases(tmp_path):
