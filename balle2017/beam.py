@@ -20,8 +20,9 @@ import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from PIL import Image
 
-from balle2017 import convert
+from balle2017 import convert, images
 from balle2017.bitstream import BitstreamError
 from balle2017.codec import ModelError
 from balle2017.images import ImageError
@@ -39,6 +40,8 @@ def main(argv=None):
         model=args.model,
         models_dir=args.models_dir,
         keep_metadata=args.keep_metadata,
+        keep_gps=args.keep_gps,
+        max_pixels=args.max_pixels,
     )
     if args.command == "compress":
         try:
@@ -82,6 +85,10 @@ class Convert(beam.DoFn):
         # What the glob leaves open is repeated in the output.
         self.root = posixpath.dirname(pattern.split("*")[0].split("?")[0].split("[")[0])
         self.output = output
+
+    def setup(self):
+        # Pillow's own limit, in each worker process, gives way to --max_pixels.
+        Image.MAX_IMAGE_PIXELS = self.options.max_pixels // 2 + 1
 
     def process(self, file):
         path = file.metadata.path
@@ -132,6 +139,10 @@ def _parser():
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--models_dir", help="folder of models, the same on all machines")
     parser.add_argument("--keep_metadata", action="store_true", help="as `balle2017 compress`")
+    parser.add_argument("--keep_gps", action="store_true", help="as `balle2017 compress`")
+    parser.add_argument(
+        "--max_pixels", type=int, default=images.MAX_PIXELS, help="refuse larger pictures"
+    )
     return parser
 
 
