@@ -9,19 +9,20 @@ in one vector, and the length of each.
 import numpy as np
 import tensorflow as tf
 
+# What the names of a rate point's arrays begin with in an exported graph.
+CONSTANT = "rate_point/"
 # No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
 MAX_SYMBOL = 2**24
 
 
-class Coder(tf.Module):
+class Coder:
     """What all coders share: between latents of all channels and symbols of the active ones.
 
     Attributes:
       active: Indices of the coded channels, int32 `[A]`.
     """
 
-    def __init__(self, tables, name=None):
-        super().__init__(name=name)
+    def __init__(self, tables):
         self.active = tables.active
         self._offsets = tables.offsets[self.active].astype(np.int32)
         num_filters, num_active = len(tables.cdfs), len(self.active)
@@ -72,16 +73,19 @@ class Coder(tf.Module):
 class TfcCoder(Coder):
     """The range coder of tensorflow-compression: fast, but its ops must be loaded."""
 
-    def __init__(self, tables, name="coder"):
-        super().__init__(tables, name=name)
+    def __init__(self, tables):
+        super().__init__(tables)
         from tensorflow_compression.python.ops import gen_ops
 
         self._ops = gen_ops
-        # As variables, so that the tables can be read back from a checkpoint.
-        self.active_channels = _variable(tables.active, "active_channels")
-        self.offsets = _variable(tables.offsets, "offsets")
-        self.constants = _variable(tables.constants, "constants")
-        self.lookup = _variable(tables.lookup(), "lookup")
+        # All of them, so that the tables can be read back from the graph.
+        arrays = {
+            "coder/active_channels": tables.active,
+            "coder/offsets": tables.offsets,
+            "coder/constants": tables.constants,
+            "coder/lookup": tables.lookup(),
+        }
+        self._tables = named_constants({key: np.int32(value) for key, value in arrays.items()})
 
     def _encode_symbols(self, symbols, counts):
         long, short, rows, starts = _split_lanes(counts)
@@ -104,7 +108,7 @@ class TfcCoder(Coder):
             # stops that; what is decoded then does not encode to the same string.
             ones = tf.strings.reduce_join(tf.repeat(b"\x55" * 3, 64 + length * self.active.size))
             endless = tf.strings.join([strings, b"\0" * 64, ones])
-            handle = self._ops.create_range_decoder(endless, self.lookup)
+            handle = self._ops.create_range_decoder(endless, self._tables()["coder/lookup"])
             shape = tf.stack([length, self.active.size])
             _, symbols = self._ops.entropy_decode_channel(handle, shape, tf.int32)
             symbols = tf.clip_by_value(symbols, -MAX_SYMBOL, MAX_SYMBOL)
@@ -133,9 +137,24 @@ class TfcCoder(Coder):
 
     def _encode_lanes(self, symbols):
         """int32 `[slices, positions, A]` to strings `[slices]`."""
-        handle = self._ops.create_range_encoder(tf.shape(symbols)[:1], self.lookup)
+        handle = self._ops.create_range_encoder(
+            tf.shape(symbols)[:1], self._tables()["coder/lookup"]
+        )
         handle = self._ops.entropy_encode_channel(handle, symbols)
         return self._ops.entropy_encode_finalize(handle)
+
+
+def named_constants(arrays):
+    """A function of a graph that gives a dict of arrays as constants.
+
+    A graph holds it once, however many functions call it, and each constant
+    can be found there by its name: `CONSTANT` and then its key.
+    """
+
+    def constants():
+        return {key: tf.constant(value, name=CONSTANT + key) for key, value in arrays.items()}
+
+    return tf.function(constants, [], autograph=False)
 
 
 def require(condition, message, tensors):
@@ -146,10 +165,6 @@ def require(condition, message, tensors):
     check = tf.debugging.Assert(condition, [message])
     with tf.control_dependencies([] if check is None else [check]):
         return tf.nest.map_structure(tf.identity, tensors)
-
-
-def _variable(values, name):
-    return tf.Variable(np.asarray(values, np.int32), trainable=False, name=name)
 
 
 def _split_lanes(counts):

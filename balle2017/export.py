@@ -22,9 +22,11 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from balle2017 import container_graph, warmup
-from balle2017.coding import TfcCoder, require, split_strings
+from balle2017.coding import CONSTANT, TfcCoder, named_constants, require, split_strings
 from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
 from balle2017.stock_coder import StockCoder
 from balle2017.transforms import analyze, pad_to_multiple, synthesize
@@ -36,29 +38,25 @@ _MAX_LATENT = 2**20
 # Smaller than zlib's default here, in less than half of its time.
 _PNG_COMPRESSION = 3
 
-
-class _Weights(tf.Module):
-    """A `rate_point.Transform` as variables."""
-
-    def __init__(self, transform, name):
-        super().__init__(name=name)
-        for field in dataclasses.fields(transform):
-            arrays = getattr(transform, field.name)
-            setattr(
-                self, field.name, [tf.Variable(a, trainable=False, name=field.name) for a in arrays]
-            )
+_BYTES = tf.TensorSpec([None], tf.uint8)
+_INTEGERS, _INTEGER = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
 
 
-class _Half(tf.Module):
-    """What both halves of a pair hold of a rate point."""
+class _Half:
+    """What both halves of a pair hold of a rate point.
 
-    def __init__(self, rate_point, coder, name):
-        super().__init__(name=name)
+    What several signatures do is a function of the graph, so that each of them
+    stands there once: TensorFlow inlines it where it is called.
+    """
+
+    def __init__(self, rate_point, coder):
         self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
         self._channels = rate_point.channels
         self._num_filters = rate_point.num_filters
         self._container = _container(rate_point)
-        self.coder = coder
+        self._coder = coder
+        self._latents_spec = tf.TensorSpec([None, self._num_filters], tf.int32)
+        self._image_spec = tf.TensorSpec([None, None, None, self._channels], tf.uint8, "pixels")
 
 
 class Encoder(_Half):
@@ -69,22 +67,25 @@ class Encoder(_Half):
       coder: A `coding.Coder` of its tables.
     """
 
-    INPUT, OUTPUT = "image_bytes", "bitstream_bytes"
+    NAME, INPUT, OUTPUT = "encoder", "image_bytes", "bitstream_bytes"
 
     def __init__(self, rate_point, coder):
-        super().__init__(rate_point, coder, name="encoder")
+        super().__init__(rate_point, coder)
         self._slice_length = rate_point.slice_length
-        self.analysis = _Weights(rate_point.analysis, "analysis")
+        self._weights = _constants("analysis", rate_point.analysis)
+        self._latents = _function(self._analyze, [self._image_spec])
+        self._encode = _function(coder.encode, [self._latents_spec, _INTEGERS])
+        self._pack = _function(self._container.pack, [_BYTES, _INTEGERS] + 3 * [_INTEGER])
 
     def signatures(self):
         """Returns a dict of functions with input signatures."""
         strings = tf.TensorSpec([None], tf.string, "image_bytes")
-        pixels = tf.TensorSpec([None, None, None, self._channels], tf.uint8, "pixels")
         latents = tf.TensorSpec([None, self._num_filters], tf.int32, "latents")
         return {
             "serving_default": _function(self.compress_images, [strings]),
-            "pixels": _function(self.compress_pixels, [pixels]),
-            "latents": _function(self.latents, [pixels]),
+            "pixels": _function(self.compress_pixels, [self._image_spec]),
+            "latents": _function(self.latents, [self._image_spec]),
+            "latents_bfloat16": _function(self.latents_bfloat16, [self._image_spec]),
             "encode_slices": _function(self.encode_slices, [latents]),
         }
 
@@ -107,6 +108,10 @@ class Encoder(_Half):
         """uint8 `[batch, height, width, channels]` to int32 `[batch, ⌈h/16⌉, ⌈w/16⌉, N]`."""
         return {"latents": self._latents(pixels)}
 
+    def latents_bfloat16(self, pixels):
+        """Like `latents`, with factors of all products rounded to bfloat16."""
+        return {"latents": self._analyze(pixels, tf.bfloat16)}
+
     def encode_slices(self, latents):
         """int32 `[positions, N]` to the strings of their slices `[⌈positions/slice_length⌉]`."""
         positions = tf.shape(latents)[0]
@@ -114,12 +119,12 @@ class Encoder(_Half):
         small = tf.reduce_all((latents >= -_MAX_LATENT) & (latents <= _MAX_LATENT))
         latents = require(small, f"Latents go from {-_MAX_LATENT} to {_MAX_LATENT}.", latents)
         counts = container_graph.slice_counts(positions[tf.newaxis], [self._slice_length])
-        payload, lengths = self.coder.encode(latents, counts)
+        payload, lengths = self._encode(latents, counts)
         return {"slices": split_strings(payload, lengths)}
 
-    def _latents(self, pixels):
-        padded = pad_to_multiple(tf.cast(pixels, tf.float32), STRIDE)
-        latents = tf.round(analyze(padded, self.analysis, self._alpha, self._epsilon))
+    def _analyze(self, pixels, dtype=tf.float32):
+        padded = tf.cast(pad_to_multiple(pixels, STRIDE), tf.float32)
+        latents = tf.round(analyze(padded, self._weights(), self._alpha, self._epsilon, dtype))
         return tf.cast(tf.clip_by_value(latents, -_MAX_LATENT, _MAX_LATENT), tf.int32)
 
     def _compress(self, get_pixels, batch):
@@ -136,13 +141,13 @@ class Encoder(_Half):
         positions, numbers = container_graph.count_slices(height, width, self._slice_length)
         counts = container_graph.slice_counts(positions, tf.fill([batch], self._slice_length))
         # All slices of all images go through the coder at once.
-        payload, lengths = self.coder.encode(latents, counts)
+        payload, lengths = self._encode(latents, counts)
         last = tf.cumsum(numbers)
         ends = tf.concat([[0], tf.cumsum(lengths)], 0)
 
         def pack_one(index):
             first_slice, last_slice = last[index] - numbers[index], last[index]
-            return self._container.pack(
+            return self._pack(
                 payload[ends[first_slice] : ends[last_slice]],
                 lengths[first_slice:last_slice],
                 height[index],
@@ -164,11 +169,16 @@ class Decoder(_Half):
       coder: A `coding.Coder` of its tables.
     """
 
-    INPUT, OUTPUT = "bitstream_bytes", "image_bytes"
+    NAME, INPUT, OUTPUT = "decoder", "bitstream_bytes", "image_bytes"
 
     def __init__(self, rate_point, coder):
-        super().__init__(rate_point, coder, name="decoder")
-        self.synthesis = _Weights(rate_point.synthesis, "synthesis")
+        super().__init__(rate_point, coder)
+        self._weights = _constants("synthesis", rate_point.synthesis)
+        latents = tf.TensorSpec([None, None, None, self._num_filters], tf.int32, "latents")
+        self._pixels = _function(self._synthesize, [latents])
+        self._decode = _function(coder.decode, [_BYTES, _INTEGERS, _INTEGERS])
+        self._unpack = _function(self._container.unpack, [tf.TensorSpec([], tf.string)])
+        self._decode_files = _function(self._read, [tf.TensorSpec([None], tf.string)])
 
     def signatures(self):
         """Returns a dict of functions with input signatures."""
@@ -185,11 +195,12 @@ class Decoder(_Half):
             "latents": _function(self.decompress_latents, [strings]),
             "decode_slices": _function(self.decode_slices, slices),
             "synthesize": _function(self.synthesize, [latents]),
+            "synthesize_bfloat16": _function(self.synthesize_bfloat16, [latents]),
         }
 
     def decompress_images(self, bitstream_bytes):
         """`.tfci` files `[batch]` to PNG files `[batch]`."""
-        get_latents, height, width, batch = self._decode(bitstream_bytes)
+        get_latents, height, width, batch = self._get_latents(bitstream_bytes)
 
         def write_one(index):
             pixels = self._pixels(get_latents(index))[0, : height[index], : width[index]]
@@ -202,7 +213,7 @@ class Decoder(_Half):
 
     def decompress_pixels(self, bitstream_bytes):
         """`.tfci` files `[batch]` of one size to uint8 `[batch, height, width, channels]`."""
-        get_latents, height, width, batch = self._decode(bitstream_bytes)
+        get_latents, height, width, batch = self._get_latents(bitstream_bytes)
         get_latents = self._require_one_size(get_latents, height, width)
         pixels = tf.map_fn(
             lambda index: self._pixels(get_latents(index))[0, : height[0], : width[0]],
@@ -214,7 +225,7 @@ class Decoder(_Half):
 
     def decompress_latents(self, bitstream_bytes):
         """`.tfci` files `[batch]` of one size to int32 `[batch, ⌈h/16⌉, ⌈w/16⌉, N]`."""
-        get_latents, height, width, batch = self._decode(bitstream_bytes)
+        get_latents, height, width, batch = self._get_latents(bitstream_bytes)
         get_latents = self._require_one_size(get_latents, height, width)
         latents = tf.map_fn(
             lambda index: get_latents(index)[0],
@@ -236,39 +247,47 @@ class Decoder(_Half):
             same, "The number of slices does not fit their length.", (counts, slices)
         )
         payload = tf.io.decode_raw(tf.strings.reduce_join(slices), tf.uint8)
-        latents, valid = self.coder.decode(payload, tf.strings.length(slices), counts)
+        latents, valid = self._decode(payload, tf.strings.length(slices), counts)
         return {"latents": latents, "valid": valid}
 
     def synthesize(self, latents):
         """int32 `[batch, h, w, N]` to uint8 `[batch, 16 h, 16 w, channels]`."""
         return {"pixels": self._pixels(latents)}
 
-    def _pixels(self, latents):
-        pixels = synthesize(
-            tf.cast(latents, tf.float32), self.synthesis, self._alpha, self._epsilon
-        )
+    def synthesize_bfloat16(self, latents):
+        """Like `synthesize`, with factors of all products rounded to bfloat16."""
+        return {"pixels": self._synthesize(latents, tf.bfloat16)}
+
+    def _synthesize(self, latents, dtype=tf.float32):
+        latents = tf.cast(latents, tf.float32)
+        pixels = synthesize(latents, self._weights(), self._alpha, self._epsilon, dtype)
         return tf.saturate_cast(tf.round(pixels), tf.uint8)
 
-    def _decode(self, files):
-        """Returns a function of the index that gives `[1, h, w, N]`; heights, widths, batch size."""
+    def _read(self, files):
+        """Returns the latents of all files `[positions, N]`; positions, heights, widths of each."""
         batch = require(tf.size(files) > 0, "The batch is empty.", tf.size(files))
         payload, lengths, height, width, slice_lengths = _map_ragged(
-            lambda index: self._container.unpack(files[index]),
+            lambda index: self._unpack(files[index]),
             batch,
             (tf.TensorSpec([None], tf.uint8), tf.TensorSpec([None], tf.int32)),
             3,
         )
         positions, _ = container_graph.count_slices(height, width, slice_lengths)
         counts = container_graph.slice_counts(positions, slice_lengths)
-        latents, valid = self.coder.decode(payload, lengths, counts)
+        latents, valid = self._decode(payload, lengths, counts)
         latents = require(tf.reduce_all(valid), "A slice of the file is damaged.", latents)
+        return latents, positions, height, width
+
+    def _get_latents(self, files):
+        """Returns a function of the index that gives `[1, h, w, N]`; heights, widths, batch size."""
+        latents, positions, height, width = self._decode_files(files)
         ends = tf.cumsum(positions)
 
         def get_latents(index):
             shape = tf.stack([1, -(-height[index] // STRIDE), -1, self._num_filters])
             return tf.reshape(latents[ends[index] - positions[index] : ends[index]], shape)
 
-        return get_latents, height, width, batch
+        return get_latents, height, width, tf.size(height)
 
     def _require_one_size(self, get_latents, height, width):
         same = tf.reduce_all(tf.equal(height, height[0]) & tf.equal(width, width[0]))
@@ -302,12 +321,11 @@ def export(rate_point, directory, runtime="tfc"):
         os.chmod(temporary, 0o755)
         data = warmup.pictures(rate_point.channels)
         for part in (Encoder, Decoder):
-            module = part(rate_point, make_coder(rate_point.tables, runtime))
-            signatures = module.signatures()
-            path = os.path.join(temporary, module.name, "1")
-            tf.saved_model.save(module, path, signatures=signatures)
+            signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
+            path = os.path.join(temporary, part.NAME, "1")
+            tf.saved_model.save(tf.Module(), path, signatures=signatures)
             if runtime == "stock":
-                warmup.write(path, f"{rate_point.name}-{module.name}", part.INPUT, data)
+                warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
                 # What the encoder makes of the pictures warms up the decoder.
                 data = signatures["serving_default"](data)[part.OUTPUT]
         with open(os.path.join(temporary, "model.json"), "w") as file:
@@ -344,7 +362,7 @@ def load_rate_point(directory):
         raise FileNotFoundError(f"There is no model in {directory}.") from None
     if info["runtime"] != "tfc":
         raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
-    decoder = _read_variables(directory, "decoder")
+    decoder = _read_arrays(directory, "decoder")
     rate_point = RatePoint(
         name=info.pop("name"),
         lmbda=info.pop("lambda"),
@@ -353,7 +371,7 @@ def load_rate_point(directory):
         slice_length=info.pop("slice_length"),
         gdn_alpha=info.pop("gdn_alpha"),
         gdn_epsilon=info.pop("gdn_epsilon"),
-        analysis=_read_transform(_read_variables(directory, "encoder"), "analysis"),
+        analysis=_read_transform(_read_arrays(directory, "encoder"), "analysis"),
         synthesis=_read_transform(decoder, "synthesis"),
         tables=_read_tables(decoder),
         info=info,
@@ -419,6 +437,20 @@ def _replace(source, directory):
 
 def _function(function, signature):
     return tf.function(function, signature, autograph=False)
+
+
+def _constants(name, transform):
+    """A function that gives a `rate_point.Transform` as constants of the graph.
+
+    What is computed of nothing but these, TensorFlow computes once, when a signature first runs.
+    """
+    arrays = {
+        f"{name}/{field.name}/{index}": array
+        for field in dataclasses.fields(transform)
+        for index, array in enumerate(getattr(transform, field.name))
+    }
+    constants = named_constants(arrays)
+    return lambda: _read_transform(constants(), name)
 
 
 def _container(rate_point):
@@ -499,13 +531,26 @@ def _describe(rate_point, runtime):
     }
 
 
-def _read_variables(directory, part):
-    """Variables of a SavedModel by name, without loading its graph."""
-    prefix = os.path.join(directory, part, "1", "variables", "variables")
+def _read_arrays(directory, part):
+    """Arrays of a SavedModel by name, without loading its graph."""
+    path = os.path.join(directory, part, "1")
+    model = saved_model_pb2.SavedModel()
     try:
-        reader = tf.train.load_checkpoint(prefix)
-    except (tf.errors.NotFoundError, ValueError):
+        with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+            model.ParseFromString(file.read())
+    except (FileNotFoundError, DecodeError):
         raise FileNotFoundError(f"There is no SavedModel in {directory}/{part}.") from None
+    arrays = {}
+    for function in model.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "Const" and node.name.startswith(CONSTANT):
+                arrays[node.name[len(CONSTANT) :]] = tf.make_ndarray(node.attr["value"].tensor)
+    return arrays or _read_variables(path)
+
+
+def _read_variables(path):
+    """Arrays of a SavedModel of an earlier version, which kept them as variables."""
+    reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
     suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     return {
         key[: -len(suffix)]: reader.get_tensor(key)
@@ -514,18 +559,18 @@ def _read_variables(directory, part):
     }
 
 
-def _read_transform(variables, name):
+def _read_transform(arrays, name):
     def values(field, count):
-        return [variables[f"{name}/{field}/{index}"] for index in range(count)]
+        return [arrays[f"{name}/{field}/{index}"] for index in range(count)]
 
     return Transform(
         values("kernels", 3), values("biases", 3), values("betas", 2), values("gammas", 2)
     )
 
 
-def _read_tables(variables):
+def _read_tables(arrays):
     lookup, active, offsets, constants = (
-        variables[f"coder/{field}"]
+        arrays[f"coder/{field}"]
         for field in ("lookup", "active_channels", "offsets", "constants")
     )
     cdfs = [None] * len(offsets)

@@ -40,8 +40,8 @@ _FRACTION = 1 - 2.0**-16
 class StockCoder(Coder):
     """A `coding.Coder` that runs in any TensorFlow."""
 
-    def __init__(self, tables, name="coder"):
-        super().__init__(tables, name=name)
+    def __init__(self, tables):
+        super().__init__(tables)
         cdfs = [tables.cdfs[channel].astype(np.int64) for channel in self.active]
         # Last of a table's values, the escape.
         self._escapes = np.array([len(cdf) - 2 for cdf in cdfs], np.int32)

@@ -96,13 +96,30 @@ def test_only_exports_of_training_come_back(tiny_stock_dir, tiny_models_dir, tmp
         load_rate_point(changed)
 
 
-def test_each_part_has_only_its_variables(tiny_stock_dir):
-    for part, other in (("encoder", "synthesis"), ("decoder", "analysis")):
-        reader = tf.train.load_checkpoint(
-            str(tiny_stock_dir / "tiny-1" / part / "1" / "variables" / "variables")
-        )
-        names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_")]
-        assert names and not any(other in name for name in names)
+def test_each_part_holds_its_own_weights_once(tiny_rate_point, tiny_models_dir):
+    for part, kernels in (
+        ("encoder", tiny_rate_point.analysis.kernels),
+        ("decoder", tiny_rate_point.synthesis.kernels),
+    ):
+        data = (tiny_models_dir / "tiny-1" / part / "1" / "saved_model.pb").read_bytes()
+        for kernel in kernels:
+            assert data.count(kernel.tobytes()) == 1
+    other = tiny_rate_point.analysis.kernels[0].tobytes()
+    assert other not in data
+
+
+def test_bfloat16_is_nearly_the_same(pairs):
+    pixels = tf.constant(picture(61, 83)[np.newaxis])
+    for pair in pairs.values():
+        latents = pair.encoder["latents"](pixels=pixels)["latents"]
+        rounded = pair.encoder["latents_bfloat16"](pixels=pixels)["latents"]
+        assert rounded.shape == latents.shape and rounded.dtype == tf.int32
+        error = np.mean(np.abs(np.subtract(rounded, latents)))
+        assert error < 0.05 * np.mean(np.abs(latents))
+        exact = np.asarray(pair.decoder["synthesize"](latents=latents)["pixels"], float)
+        rounded = pair.decoder["synthesize_bfloat16"](latents=latents)["pixels"]
+        assert rounded.shape == exact.shape and rounded.dtype == tf.uint8
+        assert np.mean(np.abs(rounded - exact)) < 2
 
 
 def test_export_replaces_an_earlier_one(tiny_rate_point, tmp_path):
