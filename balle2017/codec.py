@@ -12,9 +12,11 @@ TensorFlow is imported when the first transform runs, not with this module.
 """
 
 import functools
+import importlib.util
 import json
 import os
 import pathlib
+import sys
 import threading
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -25,6 +27,10 @@ from balle2017.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
 from balle2017.images import MAX_PIXELS, ImageError
 
 MODELS_VARIABLE = "BALLE2017_MODELS"
+
+# What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
+# factors of products are rounded; files stay compatible, pixels differ a little.
+ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
 
 # Latents before and after a tile that its own latents, or pixels, depend on.
 _ANALYSIS_CONTEXT = (1, 2)
@@ -79,27 +85,28 @@ def list_models(path=None) -> List[dict]:
 
 
 @functools.lru_cache(maxsize=16)
-def load(name, path=None) -> "Model":
+def load(name, path=None, arithmetic="float32") -> "Model":
     """The model of a name, or in a folder, loaded once.
 
     Args:
       name: For example `bls2017-mse-4`, or the path of an exported model.
       path: Folder of models, see `models_dir`.
+      arithmetic: "float32", or "bfloat16", which is faster on processors that multiply it.
 
     Raises:
       ModelError: If there is none.
     """
     if os.path.basename(name) != name:
-        return Model(name)
+        return Model(name, arithmetic)
     folder = models_dir(path) / name
     if not (folder / "model.json").is_file():
         names = [info["name"] for info in list_models(path)]
         known = f"installed are {', '.join(names)}" if names else "none is installed"
         raise ModelError(f"There is no model {name} in {folder.parent}; {known}.")
-    return Model(folder)
+    return Model(folder, arithmetic)
 
 
-def load_family(name, path=None) -> List["Model"]:
+def load_family(name, path=None, arithmetic="float32") -> List["Model"]:
     """All models of a family such as `bls2017-mse`, by ascending λ.
 
     Raises:
@@ -111,7 +118,7 @@ def load_family(name, path=None) -> List["Model"]:
         families = sorted({info["name"].rpartition("-")[0] for info in infos})
         known = f"installed are {', '.join(families)}" if families else "none is installed"
         raise ModelError(f"There is no family of models {name} in {models_dir(path)}; {known}.")
-    return [load(member, path) for member in members]
+    return [load(member, path, arithmetic) for member in members]
 
 
 def compress_to_bpp(models, pixels, target, strict=False, metadata=None):
@@ -156,7 +163,9 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None):
     return models[best], files[best]
 
 
-def decompress(data, path=None, max_pixels=MAX_PIXELS, salvage=False) -> Decoded:
+def decompress(
+    data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"
+) -> Decoded:
     """Decodes a file with the model that it names.
 
     Args:
@@ -165,6 +174,7 @@ def decompress(data, path=None, max_pixels=MAX_PIXELS, salvage=False) -> Decoded
       max_pixels: Larger pictures are refused before anything is allocated.
       salvage: Whether to decode what is left of a damaged file; the notices
         then say what is lost. Lost latents repeat those above them.
+      arithmetic: See `load`.
 
     Raises:
       BitstreamError: If the bytes are no such file, or damaged.
@@ -182,7 +192,7 @@ def decompress(data, path=None, max_pixels=MAX_PIXELS, salvage=False) -> Decoded
             f"The picture is too large ({contents.width}×{contents.height}, more than"
             f" {max_pixels} pixels); --max_pixels raises the limit."
         )
-    pixels, lost = load(contents.model, path).decode(contents, salvage)
+    pixels, lost = load(contents.model, path, arithmetic).decode(contents, salvage)
     if lost:
         notices.append(_describe_loss(contents, lost))
     return Decoded(pixels, contents.model, contents.metadata, notices, lost)
@@ -193,12 +203,15 @@ class Model:
 
     Attributes:
       folder: Where it is.
+      arithmetic: See `load`.
       info: The contents of `model.json`.
       name, channels, num_filters, slice_length, fingerprint: From it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, arithmetic="float32"):
         self.folder = pathlib.Path(folder)
+        self.arithmetic = arithmetic
+        self._suffix = ARITHMETIC[arithmetic]
         self.info = _read_info(self.folder)
         self.name = self.info["name"]
         self.channels = self.info["channels"]
@@ -253,7 +266,7 @@ class Model:
             for left, right in cols:
                 x0, x1 = _widen(left, right, width, _ANALYSIS_CONTEXT)
                 tile = pixels[STRIDE * y0 : STRIDE * y1, STRIDE * x0 : STRIDE * x1]
-                latents = self._call("encoder", "latents", pixels=tile[None])["latents"][0]
+                latents = self._transform("encoder", "latents", pixels=tile[None])["latents"][0]
                 band[:, left:right] = latents[top - y0 : bottom - y0, left - x0 : right - x0]
             yield band
 
@@ -291,7 +304,7 @@ class Model:
                 )
             for left, right in cols:
                 x0, x1 = _widen(left, right, width, _SYNTHESIS_CONTEXT)
-                tile = self._call("decoder", "synthesize", latents=latents[None, :, x0:x1])
+                tile = self._transform("decoder", "synthesize", latents=latents[None, :, x0:x1])
                 tile = tile["pixels"][0, STRIDE * (top - y0) :, STRIDE * (left - x0) :]
                 target = pixels[STRIDE * top : STRIDE * bottom, STRIDE * left : STRIDE * right]
                 target[:] = tile[: target.shape[0], : target.shape[1]]
@@ -319,6 +332,9 @@ class Model:
     def _encode_slices(self, latents):
         return list(self._call("encoder", "encode_slices", latents=latents)["slices"])
 
+    def _transform(self, half, signature, **inputs):
+        return self._call(half, signature + self._suffix, **inputs)
+
     def _call(self, half, signature, **inputs):
         """Runs a signature of the encoder or the decoder, arrays to arrays."""
         tf = tensorflow()
@@ -326,14 +342,19 @@ class Model:
             if half not in self._signatures:
                 folder = self.folder / half / "1"
                 try:
-                    # The object owns the signatures' variables, so it is kept beside them.
+                    # The object owns the signatures, so it is kept.
                     loaded = tf.saved_model.load(str(folder))
                 except (OSError, ValueError, KeyError, tf.errors.OpError):
                     raise ModelError(
                         f"The {half} of {self.name} cannot be loaded from {folder}."
                     ) from None
                 self._signatures[half] = loaded
-            function = self._signatures[half].signatures[signature]
+            try:
+                function = self._signatures[half].signatures[signature]
+            except KeyError:
+                raise ModelError(
+                    f"The {half} of {self.name} has no signature {signature}: export it again."
+                ) from None
         try:
             outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
         except tf.errors.ResourceExhaustedError as error:
@@ -390,13 +411,19 @@ class _LatentReader:
             self._known[here] = self._known[above] if above >= 0 else 0
 
 
+@functools.lru_cache(maxsize=None)
 def tensorflow():
     """TensorFlow with the range coder's ops, imported without its messages."""
     # 3 silences what TensorFlow says about GPUs that are not there; a crash still speaks.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
-    import tensorflow_compression  # noqa: F401 (registers the ops)
 
+    if "tensorflow_compression" not in sys.modules:
+        # Only the ops: the package itself imports tensorflow-probability, half a second of it.
+        # By the path that the package names, as TensorFlow loads each path once.
+        (package,) = importlib.util.find_spec("tensorflow_compression").submodule_search_locations
+        ops = os.path.join(package, "python/ops", "../../cc/libtensorflow_compression.so")
+        tf.load_op_library(ops)
     tf.get_logger().setLevel("ERROR")
     return tf
 

@@ -21,6 +21,7 @@ class Options:
       keep_metadata, keep_gps: What `compress` keeps of EXIF, ICC profile, XMP.
       max_pixels: Larger pictures are refused.
       salvage: Whether `decompress` decodes what is left of a damaged file.
+      arithmetic: "float32" or "bfloat16", see `codec.load`.
     """
 
     model: Optional[str] = None
@@ -31,6 +32,7 @@ class Options:
     keep_gps: bool = False
     max_pixels: int = images.MAX_PIXELS
     salvage: bool = False
+    arithmetic: str = "float32"
 
 
 @dataclasses.dataclass
@@ -81,7 +83,9 @@ def decompress(data, options, format="PNG") -> Result:
     Raises:
       bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
     """
-    decoded = codec.decompress(data, options.models_dir, options.max_pixels, options.salvage)
+    decoded = codec.decompress(
+        data, options.models_dir, options.max_pixels, options.salvage, options.arithmetic
+    )
     out = io.BytesIO()
     images.write(out, decoded.pixels, decoded.metadata, format)
     return Result(
@@ -96,5 +100,5 @@ def candidates(options):
       codec.ModelError: If there is none.
     """
     if options.target_bpp is None:
-        return [codec.load(options.model, options.models_dir)]
-    return codec.load_family(options.model, options.models_dir)
+        return [codec.load(options.model, options.models_dir, options.arithmetic)]
+    return codec.load_family(options.model, options.models_dir, options.arithmetic)
