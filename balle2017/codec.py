@@ -31,6 +31,7 @@ MODELS_VARIABLE = "BALLE2017_MODELS"
 # What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
 # factors of products are rounded; files stay compatible, pixels differ a little.
 ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
+MAX_EFFORT = 9
 
 # Latents before and after a tile that its own latents, or pixels, depend on.
 _ANALYSIS_CONTEXT = (1, 2)
@@ -121,8 +122,11 @@ def load_family(name, path=None, arithmetic="float32") -> List["Model"]:
     return [load(member, path, arithmetic) for member in members]
 
 
-def compress_to_bpp(models, pixels, target, strict=False, metadata=None):
-    """Compresses with the model whose file comes closest to a number of bits per pixel.
+def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=0):
+    """Compresses to a number of bits per pixel, with the model whose file comes closest.
+
+    With effort 0 that is all. Otherwise the latents are refined for the λ at
+    which the file has the size that is wanted, usually within half a percent.
 
     Args:
       models: Models by ascending rate.
@@ -130,6 +134,7 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None):
       target: Bits per pixel of the file.
       strict: Whether the target must not be exceeded.
       metadata: Bytes by tag, or `None`.
+      effort: 0 to 9.
 
     Returns:
       The model, and the bytes of the file.
@@ -154,6 +159,11 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None):
         else:
             low = middle + 1
     choices = [i for i in (low - 1, low) if 0 <= i < len(models)]
+    if effort:
+        nearest = min(choices, key=lambda i: abs(np.log(compressed(i) / size)))
+        return models[nearest], models[nearest].compress_to_size(
+            pixels, size, effort, strict, metadata
+        )
     if strict:
         choices = [i for i in choices if compressed(i) <= size]
         if not choices:
@@ -220,14 +230,74 @@ class Model:
         self.fingerprint = self.info["fingerprint"]
         self._signatures = {}
         self._lock = threading.Lock()
+        self._refiner = None
+        self._refiner_lock = threading.Lock()
 
-    def compress(self, pixels, metadata: Optional[Dict[str, bytes]] = None) -> bytes:
+    def compress(
+        self,
+        pixels,
+        metadata: Optional[Dict[str, bytes]] = None,
+        effort=0,
+        lmbda=None,
+        progress=None,
+    ) -> bytes:
         """Codes a picture, uint8 `[height, width, channels]`, as the bytes of a file.
 
+        Args:
+          pixels: The picture.
+          metadata: Bytes by tag.
+          effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
+            better the longer it takes.
+          lmbda: λ of bits per pixel + λ · MSE in place of the model's own; not with effort 0.
+          progress: With effort, a function of the steps done since the last call and of the
+            Lagrangian.
+
         Raises:
-          ValueError: If the model takes other arrays.
+          ValueError: If the model takes other arrays, or there is no such effort.
           images.ImageError: If a side exceeds 2²⁴ − 1.
+          ModelError: If the model cannot be refined for.
         """
+        pixels = self._checked(pixels, effort)
+        if effort == 0:
+            if lmbda is not None:
+                raise ValueError("With effort 0 there is no λ to choose.")
+            bands = self.analyze(pixels)
+        else:
+            refinement = self._refinement(pixels)
+            refinement.run(effort, lmbda or self.info["lambda"], progress)
+            bands = [refinement.latents]
+        return self._pack(bands, pixels, metadata)
+
+    def compress_to_size(self, pixels, size, effort=1, strict=False, metadata=None) -> bytes:
+        """Like `compress`, with the λ at which the file has a number of bytes.
+
+        The size is met to half a percent, if the picture can be coded in so many bytes at all and is
+        large enough for such precision. `strict`: it must not be exceeded.
+
+        Raises:
+          ModelError: If `strict` and the file is larger at any λ. Otherwise as `compress`.
+        """
+        pixels = self._checked(pixels, effort)
+        data = self._refinement(pixels).find_size(
+            size,
+            self.info["lambda"],
+            effort,
+            lambda latents: self._pack([latents], pixels, metadata),
+            strict,
+        )
+        if strict and len(data) > size:
+            bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
+            raise ModelError(f"Even {self.name} takes {bpp:.4f} bits per pixel.")
+        return data
+
+    def count_steps(self, pixels, effort):
+        """How many steps `compress` reports to its `progress`."""
+        from balle2017 import refine
+
+        rows, cols = _tiling(*_latent_size(pixels), 2 * refine.CONTEXT)
+        return len(rows) * len(cols) * refine.count_steps(effort)
+
+    def _checked(self, pixels, effort):
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != self.channels:
             raise ValueError(
@@ -236,6 +306,12 @@ class Model:
             )
         if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= bitstream.MAX_SIZE:
             raise ImageError(f"A picture's sides go from 1 to {bitstream.MAX_SIZE} pixels.")
+        if effort not in range(MAX_EFFORT + 1):
+            raise ValueError(f"Effort goes from 0 to {MAX_EFFORT}.")
+        return pixels
+
+    def _pack(self, bands, pixels, metadata):
+        """The file of latents that come in bands from top to bottom."""
         contents = Bitstream(
             model=self.name,
             fingerprint=self.fingerprint,
@@ -248,7 +324,7 @@ class Model:
         )
         run = max(1, _CODER_POSITIONS // self.slice_length) * self.slice_length
         waiting = np.empty([0, self.num_filters], np.int32)
-        for band in self.analyze(pixels):
+        for band in bands:
             waiting = np.concatenate([waiting, band.reshape(-1, self.num_filters)])
             while len(waiting) > run:
                 contents.slices += self._encode_slices(waiting[:run])
@@ -256,9 +332,35 @@ class Model:
         contents.slices += self._encode_slices(waiting)
         return bitstream.pack(contents)
 
+    def _refinement(self, pixels):
+        """The latents of a picture at effort 0, to be refined."""
+        tensorflow()
+        from balle2017 import export, refine
+
+        with self._refiner_lock:
+            if self._refiner is None:
+                try:
+                    rate_point = export.load_rate_point(str(self.folder))
+                except (OSError, ValueError) as error:
+                    raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
+                refiner = refine.Refiner(rate_point, refine.descent_dtype())
+                # Transforms may be computed otherwise than when the model was exported.
+                test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
+                test = test[:, :, : self.channels]
+                latents = self._call("encoder", "latents", pixels=test[None])["latents"][0]
+                if np.abs(refiner.analyze(test.astype(np.float32)) - latents).max() > 0.6:
+                    raise ModelError(
+                        f"{self.name} was exported by another version of this package and takes"
+                        " effort 0 only."
+                    )
+                self._refiner = refiner
+        rows, cols = _tiling(*_latent_size(pixels), 2 * refine.CONTEXT)
+        tiles = [(top, bottom, left, right) for top, bottom in rows for left, right in cols]
+        return refine.Refinement(self._refiner, pixels, tiles)
+
     def analyze(self, pixels):
         """Yields the quantized latents from top to bottom, int32 `[rows, width, filters]`."""
-        height, width = (-(-side // STRIDE) for side in pixels.shape[:2])
+        height, width = _latent_size(pixels)
         rows, cols = _tiling(height, width, sum(_ANALYSIS_CONTEXT))
         for top, bottom in rows:
             band = np.empty([bottom - top, width, self.num_filters], np.int32)
@@ -439,6 +541,10 @@ def _read_info(folder):
         raise ModelError(f"There is no model in {folder}.") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(f"{folder}/model.json is damaged.") from None
+
+
+def _latent_size(pixels):
+    return tuple(-(-side // STRIDE) for side in pixels.shape[:2])
 
 
 def _tiling(height, width, context):

@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from balle2017.codec import ModelError, decompress, list_models, load_family
+from balle2017.codec import MAX_EFFORT, ModelError, compress_to_bpp, decompress, list_models, load_family
 
 class CodecUnavailable(Exception):
     """The codec's library or models are not installed; says in one sentence what to do."""
@@ -160,15 +160,20 @@ class JpegXl(PillowCodec):
 class RatePoints(Codec):
     """A family of this package's models, such as `bls2017-mse`; the quality is the number in a model's name.
 
+    Attributes:
+      models: `codec.Model`s by number.
+      effort: 0 to 9.
+
     Args:
       family: Name of the models up to the last hyphen.
       models_dir: Folder of models, see `codec.models_dir`.
+      effort: 0 to 9; an effort above 0 makes a codec of its own, `bls2017-mse-effort3`.
 
     Raises:
       CodecUnavailable: There are no such models.
     """
 
-    def __init__(self, family, models_dir=None):
+    def __init__(self, family, models_dir=None, effort=0):
         try:
             models = load_family(family, models_dir)
         except ModelError as error:
@@ -176,19 +181,45 @@ class RatePoints(Codec):
         if models[0].channels != 3:
             raise CodecUnavailable(f"The models {family} are for grayscale images; the comparison is in colour.")
         self._models_dir = models_dir
+        self.effort = effort
         self.models = {int(model.name.rpartition("-")[2]): model for model in models}
         self.name, self.label = family, f"balle2017 ({family.partition('-')[2].upper()})"
         self.settings = "this package's files, header included; models " + ", ".join(m.name for m in models)
         self.qualities = self.scale = tuple(self.models)
+        if effort:
+            self.name += f"-effort{effort}"
+            self.label += f", effort {effort}"
+            self.settings += f"; effort {effort}"
 
     def version(self, quality):
-        return f"fingerprint {self.models[quality].fingerprint:08x}"
+        version = f"fingerprint {self.models[quality].fingerprint:08x}"
+        if self.effort:
+            from balle2017 import refine
+
+            version += f"; {refine.STAGES[:self.effort]}"
+        return version
 
     def encode(self, pixels, quality):
-        return self.models[quality].compress(pixels)
+        return self.models[quality].compress(pixels, effort=self.effort)
 
     def decode(self, data):
         return decompress(data, self._models_dir).pixels
+
+
+class TargetRate(RatePoints):
+    """A family that is told the rate: the quality is the target in bpp."""
+
+    def __init__(self, family, models_dir=None, effort=1):
+        super().__init__(family, models_dir, effort)
+        self.name, self.label = f"{self.name}-target", f"{self.label}, --target_bpp"
+        self.qualities = self.scale = (0.25, 0.5, 1.0)
+
+    def version(self, quality):
+        return "; ".join(super(TargetRate, self).version(number) for number in self.models)
+
+    def encode(self, pixels, quality):
+        models = list(self.models.values())
+        return compress_to_bpp(models, pixels, quality, effort=self.effort)[1]
 
 
 CODECS = [Jpeg, Jpeg2000, WebP, Avif, JpegXl]
@@ -204,7 +235,8 @@ def find(name, models_dir=None):
     """The codec of a name.
 
     Args:
-      name: `name` of one of `CODECS`, a family of models, or `module:Class`.
+      name: `name` of one of `CODECS`, a family of models, one with an effort
+        (`bls2017-mse-effort3`), or `module:Class`.
       models_dir: Folder of models, see `codec.models_dir`.
 
     Raises:
@@ -220,8 +252,9 @@ def find(name, models_dir=None):
         if codec.name == name:
             return codec()
     known = families(models_dir)
-    if name in known:
-        return RatePoints(name, models_dir)
+    family, _, effort = name.partition("-effort")
+    if family in known and effort in ("", *map(str, range(1, MAX_EFFORT + 1))):
+        return RatePoints(family, models_dir, int(effort or 0))
     names = ", ".join([codec.name for codec in CODECS] + known)
     raise CodecUnavailable(f"There is no codec {name!r}: choose of {names}, or name a class as module:Class.")
 

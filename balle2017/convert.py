@@ -18,6 +18,8 @@ class Options:
       models_dir: See `codec.models_dir`.
       target_bpp: Bits per pixel to come close to; `None`: as `model` gives.
       bpp_strict: Whether `target_bpp` must not be exceeded.
+      effort: 0 to 9, see `codec.Model.compress`.
+      lmbda: λ in place of the model's own, with an effort above 0.
       keep_metadata, keep_gps: What `compress` keeps of EXIF, ICC profile, XMP.
       max_pixels: Larger pictures are refused.
       salvage: Whether `decompress` decodes what is left of a damaged file.
@@ -28,6 +30,8 @@ class Options:
     models_dir: Optional[str] = None
     target_bpp: Optional[float] = None
     bpp_strict: bool = False
+    effort: int = 0
+    lmbda: Optional[float] = None
     keep_metadata: bool = False
     keep_gps: bool = False
     max_pixels: int = images.MAX_PIXELS
@@ -54,8 +58,14 @@ class Result:
     damaged: bool = False
 
 
-def compress(source, options) -> Result:
+def compress(source, options, progress=None) -> Result:
     """Makes a `.tfci` file of a picture file (a path or a binary file object).
+
+    Args:
+      source: The picture file.
+      options: `Options`.
+      progress: With an effort and a single model, a function of the model and the pixels that
+        returns the `progress` of `codec.Model.compress`.
 
     Raises:
       images.ImageError, codec.ModelError, OSError: As their sentences say.
@@ -69,10 +79,19 @@ def compress(source, options) -> Result:
         keep_gps=options.keep_gps,
     )
     if options.target_bpp is None:
-        model, data = models[0], models[0].compress(picture.pixels, picture.metadata)
+        model = models[0]
+        report = progress(model, picture.pixels) if progress and options.effort else None
+        data = model.compress(
+            picture.pixels, picture.metadata, options.effort, options.lmbda, report
+        )
     else:
         model, data = codec.compress_to_bpp(
-            models, picture.pixels, options.target_bpp, options.bpp_strict, picture.metadata
+            models,
+            picture.pixels,
+            options.target_bpp,
+            options.bpp_strict,
+            picture.metadata,
+            options.effort,
         )
     return Result(data, picture.pixels, model.name, picture.notices)
 

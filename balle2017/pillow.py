@@ -4,8 +4,8 @@
     Image.open("a.tfci")
     image.save("b.tfci", model="bls2017-mse-4")
 
-`save` takes `model` (default `bls2017-mse-4`), `models_dir`, and `exif`,
-`icc_profile` and `xmp` as Pillow's other formats do. Like JPEG, the format
+`save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 9,
+default 0), and `exif`, `icc_profile` and `xmp` as Pillow's other formats do. Like JPEG, the format
 holds RGB and grayscale only; convert other modes first.
 """
 
@@ -78,7 +78,11 @@ def _save(image, file, filename):
         if value:
             metadata[tag] = value.removeprefix(prefix)
     pixels = np.asarray(image.convert("RGB" if model.channels == 3 else "L"))
-    file.write(model.compress(pixels.reshape(image.height, image.width, -1), metadata))
+    pixels = pixels.reshape(image.height, image.width, -1)
+    try:
+        file.write(model.compress(pixels, metadata, options.get("effort", 0)))
+    except codec.ModelError as error:
+        raise ValueError(str(error)) from None
 
 
 Image.register_open(TfciImageFile.format, TfciImageFile, _accept)

@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from PIL import Image
+from tqdm import tqdm
 
 from balle2017 import bitstream, codec, convert, folders, images
 
@@ -28,12 +29,16 @@ _COMPRESS = """\
 Compresses pictures.
 
   balle2017 compress MODEL INPUT [OUTPUT]
-  balle2017 compress --target_bpp B [--bpp_strict] FAMILY INPUT [OUTPUT]
+  balle2017 compress MODEL INPUT [OUTPUT] --effort N [--lambda L]
+  balle2017 compress --target_bpp B [--bpp_strict] [--effort N] FAMILY INPUT [OUTPUT]
   balle2017 compress MODEL FOLDER_OR_GLOB... --out DIR [--jobs N]
 
 Reads all that Pillow reads. EXIF orientation is applied, transparency becomes white, 16 bits become
 8, of animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or
 output.
+
+With --effort the latents are chosen for the picture at hand: the file is smaller at equal quality,
+takes longer to make, and decodes as fast as any other.
 """
 
 _DECOMPRESS = """\
@@ -70,16 +75,24 @@ def run():
 
 def compress(args):
     """`compress`, of one file or many."""
+    effort = args.effort
+    if effort is None:
+        # The rates between those of the models take some effort.
+        effort = 0 if args.target_bpp is None else 1
     options = _options(
         args,
         model=args.model,
         target_bpp=args.target_bpp,
         bpp_strict=args.bpp_strict,
+        effort=effort,
+        lmbda=args.lmbda,
         keep_metadata=args.keep_metadata,
         keep_gps=args.keep_gps,
     )
     if args.bpp_strict and args.target_bpp is None:
         return _complain("--bpp_strict needs --target_bpp.", _USAGE)
+    if args.lmbda is not None and (effort == 0 or args.target_bpp is not None):
+        return _complain("--lambda needs an --effort above 0, and no --target_bpp.", _USAGE)
     try:
         convert.candidates(options)
     except codec.ModelError as error:
@@ -104,9 +117,22 @@ def compress(args):
     def convert_source(path):
         # By its path, as a large picture's file need not be in memory as a whole.
         file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
-        return convert.compress(file, options)
+        with tqdm(unit=" steps", disable=None if effort else True, leave=False) as bar:
+            return convert.compress(file, options, lambda *picture: _progress(bar, effort, *picture))
 
     return _run_one(source, target, convert_source, args)
+
+
+def _progress(bar, effort, model, pixels):
+    """The `progress` of `codec.Model.compress` that moves a bar and shows the Lagrangian."""
+    bar.reset(model.count_steps(pixels, effort))
+    bar.set_description(model.name)
+
+    def progress(steps, lagrangian):
+        bar.set_postfix_str(f"bpp + λ·MSE = {lagrangian:.4f}", refresh=False)
+        bar.update(steps)
+
+    return progress
 
 
 def decompress(args):
@@ -207,9 +233,26 @@ def _parser():
         "--target_bpp",
         metavar="B",
         type=_positive_float,
-        help="take the model of the family MODEL that comes closest to B bits per pixel",
+        help="B bits per pixel to within 1 %%, of the family MODEL, by λ around the nearest model"
+        " (with --effort 0 as near as one of the models comes)",
     )
     sub.add_argument("--bpp_strict", action="store_true", help="stay below --target_bpp, or fail")
+    sub.add_argument(
+        "--effort",
+        metavar="N",
+        type=int,
+        choices=range(codec.MAX_EFFORT + 1),
+        help="0 (quickest) to %d (smallest) (default: 0, and 1 with --target_bpp)"
+        % codec.MAX_EFFORT,
+    )
+    sub.add_argument(
+        "--lambda",
+        dest="lmbda",
+        metavar="L",
+        type=_positive_float,
+        help="with --effort: weight of the distortion, in bits per pixel for a squared error of 1"
+        " (default: the model's, see `balle2017 models`)",
+    )
     sub.add_argument(
         "--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result"
     )

@@ -22,7 +22,6 @@ from balle2017 import bd, codecs, evaluate, report
 import kodak
 
 FLAGS = flags.FLAGS
-BEGIN, END = "<!-- rd:begin -->", "<!-- rd:end -->"
 
 # Which published tables are of the same codec as a curve that is measured here, and why they differ.
 # The figures in words were measured by changing that one setting here.
@@ -154,15 +153,16 @@ def write_model_figures(family, points):
         evaluate.write_file(file, json.dumps(info, indent=2) + "\n")
 
 
-def update_readme(path, text):
-    """Replaces what stands between the markers."""
+def update_readme(path, text, name="rd"):
+    """Replaces what stands between the markers of a name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     content = path.read_text() if path.exists() else ""
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        print(f"{path} has no pair of markers {BEGIN} and {END}: it stays as it is.")
+    if content.count(begin) != 1 or content.count(end) != 1:
+        print(f"{path} has no pair of markers {begin} and {end}: it stays as it is.")
         return
-    before, rest = content.split(BEGIN)
-    _, after = rest.split(END)
-    evaluate.write_file(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
+    before, rest = content.split(begin)
+    _, after = rest.split(end)
+    evaluate.write_file(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def main(argv):

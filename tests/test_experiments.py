@@ -103,7 +103,7 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
     models = tmp_path / "models"
     shutil.copytree(setting / "models", models)
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{rd.BEGIN}\nold\n{rd.END}\nafter\n")
+    readme.write_text("before\n<!-- rd:begin -->\nold\n<!-- rd:end -->\nafter\n")
     values = flags.FlagValues()
     monkeypatch.setattr(rd, "FLAGS", values)
     monkeypatch.setattr(rd.kodak, "FLAGS", values)

@@ -1,0 +1,150 @@
+"""What encoder effort buys: BD-rate against encoding time, and rates that are hit.
+
+    python experiments/effort.py
+    python experiments/effort.py --efforts 1,5 --rate_points 2,4,6 --num_images 4 --notargets
+
+Compares files of each effort with those of effort 0, and measures how near
+`--target_bpp` comes. Writes `docs/effort/` (table, curve) and the part of
+README.md between its `effort` markers. What is measured is kept in
+`results/kodak`, so a stopped run goes on, and a run with more efforts, rate
+points or images only measures what is new. Takes about nine hours on 2 cores for everything,
+half of it for effort 9, and half an hour with `--efforts 1,2,3`. Nothing else should run.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+import matplotlib.pyplot as plt
+import numpy as np
+
+from balle2017 import bd, codec, codecs, evaluate, images
+import kodak
+import rd
+
+FLAGS = flags.FLAGS
+
+
+def expected_seconds(pixels, chosen):
+    """Seconds that one image takes, if a step takes as long as at effort 2; nothing kept is read."""
+    total = 0.0
+    quick = [codecs.RatePoints(chosen[0][0].name, FLAGS.models_dir, effort) for effort in (1, 2)]
+    for quality in chosen[0][1]:
+        quick[1].encode(pixels, quality)
+        low, high = (evaluate.measure(family, quality, pixels)["encode_seconds"] for family in quick)
+        count = quick[0].models[quality].count_steps
+        step = (high - low) / (count(pixels, 2) - count(pixels, 1))
+        for family, _ in chosen:
+            total += low + step * max(0, count(pixels, family.effort) - count(pixels, 1))
+    return total
+
+
+def choose(family):
+    """The efforts of a family as `(codec, qualities)`, effort 0 first."""
+    known = codecs.RatePoints(family, FLAGS.models_dir)
+    wanted = [int(word) for word in FLAGS.rate_points] or known.qualities
+    missing = [quality for quality in wanted if quality not in known.models]
+    if missing:
+        sys.exit(f"{family} has no rate point {missing[0]}, only {', '.join(map(str, known.models))}.")
+    efforts = sorted({0, *map(int, FLAGS.efforts)})
+    if not set(efforts) <= set(range(codec.MAX_EFFORT + 1)):
+        sys.exit(f"Efforts go from 0 to {codec.MAX_EFFORT}.")
+    return [(codecs.RatePoints(family, FLAGS.models_dir, effort), wanted) for effort in efforts]
+
+
+def gains(points, chosen):
+    """Rows of `(effort, BD-rate in percent, seconds an image, times effort 0's)`, at equal images."""
+    curves = evaluate.curves(points, chosen)
+    seconds = [np.mean([p["encode_seconds"] for p in points[c.name]]) for c, _ in chosen]
+    return [
+        (family.effort, 0.0 if family.effort == 0 else bd.bd_rate(curves[0], curve), time, time / seconds[0])
+        for (family, _), curve, time in zip(chosen, curves, seconds)
+    ]
+
+
+def table(rows, slowest):
+    """Markdown table of `gains`."""
+    lines = ["| effort | BD-rate | s an image | × effort 0 | slowest image (s) |", "|---|---|---|---|---|"]
+    for (effort, rate, seconds, ratio), longest in zip(rows, slowest):
+        gain = "0" if effort == 0 else rd.percent(rate)
+        lines.append(f"| {effort} | {gain} | {seconds:.2f} | {ratio:.1f} | {longest:.1f} |")
+    return lines
+
+
+def target_table(records, target):
+    """Markdown table of how near files come to the rates that are wanted."""
+    lines = ["| --target_bpp | files within 1 % | largest difference | PSNR (dB) | s an image |", "|---|---|---|---|---|"]
+    for rate in target.qualities:
+        group = [r for r in records if r["quality"] == rate]
+        errors = [100 * (r["bpp"] / rate - 1) for r in group]
+        psnr, seconds = (np.mean([r[key] for r in group]) for key in ("psnr_rgb", "encode_seconds"))
+        worst = max(errors, key=abs)
+        lines.append(f"| {rate:g} | {sum(abs(e) <= 1 for e in errors)} of {len(group)}"
+                     f" | {worst:+.2f} % | {psnr:.2f} | {seconds:.1f} |".replace("-0", "−0"))  # fmt: skip
+    return lines
+
+
+def draw(rows, path):
+    """BD-rate against encoding time."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    _, rates, seconds, _ = zip(*rows)
+    axis.semilogx(seconds, rates, color=kodak.OURS[0], marker="o", linewidth=2)
+    for effort, rate, time, _ in rows:
+        axis.annotate(f"{effort}", (time, rate), (5, 5), textcoords="offset points", fontsize=9)
+    axis.set_xlabel("encoding time, seconds an image", fontsize=9)
+    axis.set_ylabel("BD-rate against effort 0, % (PSNR)", fontsize=9)
+    axis.set_title(f"Efforts on Kodak, {FLAGS.num_images} images", fontsize=10, loc="left")
+    axis.grid(color="#e6e6e6", linewidth=0.8)
+    axis.set_axisbelow(True)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    kodak.save(figure, path)
+
+
+def main(argv):
+    del argv
+    paths = kodak.find_images()
+    FLAGS.num_images = min(FLAGS.num_images, len(paths))
+    paths = [paths[i * len(paths) // FLAGS.num_images] for i in range(FLAGS.num_images)]
+    family = FLAGS.family or kodak.find_families()[0].name
+    folder = pathlib.Path(FLAGS.results) / "per_image"
+    chosen = choose(family)
+    measured = list(chosen)
+    target = codecs.TargetRate(family, FLAGS.models_dir, FLAGS.target_effort)
+    if FLAGS.targets:
+        measured.append((target, target.qualities))
+    seconds = expected_seconds(images.read(paths[0]).pixels, chosen)
+    print(f"Expected: {seconds * len(paths) / 60:.0f} minutes for the efforts of {len(paths)} images,"
+          " less what is kept.", flush=True)  # fmt: skip
+    records = evaluate.evaluate(paths, measured, folder)
+    points = evaluate.aggregate(records)
+    rows = gains(points, chosen)
+    slowest = [max(r["encode_seconds"] for r in records if r["codec"] == c.name) for c, _ in chosen]
+
+    names = ", ".join(f"`{chosen[0][0].models[q].name}`" for q in chosen[0][1])
+    caption = (
+        f"Kodak, {len(paths)} images, real files of {names}; BD-rate by PSNR against effort 0 (package"
+        " `bjontegaard`, Akima), encoding times on 2 cores."
+    )
+    lines = [caption, "", *table(rows, slowest)]
+    if FLAGS.targets:
+        hits = [r for r in records if r["codec"] == target.name]
+        lines += ["", f"`--target_bpp` with effort {FLAGS.target_effort}:", "", *target_table(hits, target)]
+    print("\n" + "\n".join(lines))
+    out = pathlib.Path(FLAGS.out)
+    draw(rows, out / "kodak.png")
+    evaluate.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
+    rd.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
+
+
+if __name__ == "__main__":
+    kodak.define_flags()
+    flags.DEFINE_list("efforts", [str(e) for e in range(codec.MAX_EFFORT + 1)], "Efforts to measure, besides 0.")
+    flags.DEFINE_list("rate_points", [], "Numbers of the rate points to measure; by default all.")
+    flags.DEFINE_integer("num_images", 24, "How many of the images, taken evenly.", 1)
+    flags.DEFINE_string("family", None, "Family of models; by default the first.")
+    flags.DEFINE_bool("targets", True, "Measure --target_bpp, too.")
+    flags.DEFINE_integer("target_effort", 1, "Effort of --target_bpp.", 1, codec.MAX_EFFORT)
+    flags.DEFINE_string("out", str(kodak.ROOT / "docs/effort"), "Folder for table and curve.")
+    flags.DEFINE_string("readme", str(kodak.ROOT / "README.md"), "File whose part between the markers is replaced.")
+    app.run(main)

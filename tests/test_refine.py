@@ -1,0 +1,194 @@
+"""Encoder effort: smaller Lagrangians, files like all others, and sizes that are hit."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from balle2017 import bitstream, codec, refine, tfci
+from balle2017.codec import ModelError
+from balle2017.export import export, load_rate_point
+from test_codec import coded_latents, photograph
+
+ROOT = str(pathlib.Path(codec.__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def family_dir(tmp_path_factory):
+    """A folder of two rate points, linear transform codes for the pictures of these tests."""
+    from balle2017 import klt
+    from balle2017.prior import FactorizedPrior, coding_tables, latent_histogram
+    from balle2017.rate_point import RatePoint
+    from balle2017.transforms import analyze
+
+    picture = textured(192, 256)
+    patches = np.stack(
+        [picture[y : y + 64, x : x + 64] for y in range(0, 129, 16) for x in range(0, 193, 16)]
+    )
+    folder = tmp_path_factory.mktemp("family")
+    for number, lmbda in ((1, 0.002), (2, 0.01)):
+        transforms = klt.linear_transform_code(patches, lmbda, 48)
+        latents = np.round(analyze(patches.astype(np.float32), transforms[0], 2, 0.5))
+        counts = latent_histogram([latents.astype(np.int32)], 48)
+        tables = coding_tables(FactorizedPrior(batch_shape=[48]), counts)
+        name = f"small-mse-{number}"
+        export(RatePoint(name, lmbda, 48, 3, 64, 2, 0.5, *transforms, tables), folder / name)
+    return folder
+
+
+def textured(height, width, seed=0):
+    noise = np.random.default_rng(seed).normal(0, 12, [height, width, 1])
+    return np.clip(photograph(height, width, seed=seed) + noise, 0, 255).astype(np.uint8)
+
+
+def lagrangian(model, pixels, data):
+    """Bits of the tables, without framing, + λ · squared error of the decoded picture."""
+    contents = bitstream.unpack(data)
+    latents = model.decode_latents(contents).astype(np.float32)
+    bits = float(refine.Refiner(load_rate_point(str(model.folder))).bits(latents))
+    error = np.square(model.decode(contents)[0].astype(float) - pixels).sum()
+    return bits + model.info["lambda"] * error / pixels.shape[2]
+
+
+def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
+    # This model's latents often need the escape code.
+    model = codec.load("tiny-1", tiny_models_dir)
+    latents = coded_latents(model, photograph(120, 90)).reshape(-1, tiny_rate_point.num_filters)
+    bits = float(refine.Refiner(tiny_rate_point).bits(latents[None].astype(np.float32)))
+    slices = model._encode_slices(latents)
+    assert abs(8 * sum(map(len, slices)) - bits) <= 16 * len(slices)
+
+
+@pytest.mark.parametrize("name, size", [("small-mse-1", (96, 80)), ("small-mse-2", (75, 100))])
+def test_more_effort_is_never_worse(family_dir, name, size):
+    model, pixels = codec.load(name, family_dir), textured(*size)
+    values = [
+        lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(6)
+    ]
+    # What decoders of the same weights compute may differ in rounding.
+    assert all(b <= a * (1 + 1e-5) for a, b in zip(values, values[1:]))
+    assert values[-1] < values[1] < values[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (33, 47)])
+def test_any_size_decodes_in_both_runtimes(tiny_models_dir, tiny_stock_dir, size):
+    model, pixels = codec.load("tiny-1", tiny_models_dir), photograph(*size)
+    data = model.compress(pixels, {"EXIF": b"kept"}, effort=2)
+    decoded = codec.decompress(data, tiny_models_dir)
+    assert decoded.metadata == {"EXIF": b"kept"}
+    np.testing.assert_array_equal(decoded.pixels, codec.decompress(data, tiny_stock_dir).pixels)
+    assert lagrangian(model, pixels, data) <= lagrangian(model, pixels, model.compress(pixels))
+
+
+def test_same_file_every_time(family_dir):
+    pixels = textured(64, 64)
+    model = codec.load("small-mse-2", family_dir)
+    assert model.compress(pixels, effort=4) == codec.Model(model.folder).compress(pixels, effort=4)
+
+
+def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
+    model, pixels = codec.load("small-mse-2", family_dir), textured(210, 190)
+    plain, whole = model.compress(pixels), model.compress(pixels, effort=2)
+    monkeypatch.setattr(codec, "_TILE_SIDE", 10)
+    monkeypatch.setattr(codec, "_TILE_AREA", 100)
+    counted = []
+    tiled = model.compress(pixels, effort=2, progress=lambda steps, _: counted.append(steps))
+    assert sum(counted) == model.count_steps(pixels, 2) > refine.count_steps(2)
+    values = [lagrangian(model, pixels, data) for data in (plain, tiled, whole)]
+    assert values[1] < values[0]
+    # Tile by tile nearly all is gained that there is to gain.
+    assert values[0] - values[1] > 0.8 * (values[0] - values[2])
+
+
+def test_lambda_moves_along_the_curve(family_dir):
+    model, pixels = codec.load("small-mse-2", family_dir), textured(96, 96)
+    files = [model.compress(pixels, effort=2, lmbda=lmbda) for lmbda in (0.003, 0.01, 0.03)]
+    assert len(files[0]) < len(files[1]) < len(files[2])
+    errors = [
+        np.square(codec.decompress(f, family_dir).pixels.astype(float) - pixels).mean()
+        for f in files
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("effort", [1, 3])
+def test_target_bpp_is_hit(family_dir, effort, strict):
+    pixels = textured(192, 256)
+    models = codec.load_family("small-mse", family_dir)
+    sizes = [8 * len(model.compress(pixels)) / (192 * 256) for model in models]
+    for target in (0.95 * sizes[0], 0.95 * sizes[1]):
+        _, data = codec.compress_to_bpp(models, pixels, target, strict, effort=effort)
+        bpp = 8 * len(data) / (192 * 256)
+        assert 0.99 * target <= bpp <= (1 if strict else 1.01) * target
+
+
+def test_a_rate_that_cannot_be(family_dir):
+    models = codec.load_family("small-mse", family_dir)
+    with pytest.raises(ModelError, match="Even small-mse-1 takes"):
+        codec.compress_to_bpp(models, textured(64, 64), 0.001, strict=True, effort=1)
+
+
+def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeypatch):
+    pixels = photograph(20, 20)
+    with pytest.raises(ModelError, match="effort 0 only"):
+        codec.Model(tiny_stock_dir / "tiny-1").compress(pixels, effort=1)
+    monkeypatch.setattr("balle2017.transforms.PIXEL_SCALE", 255.0)
+    with pytest.raises(ModelError, match="another version"):
+        codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=1)
+    with pytest.raises(ValueError, match="Effort goes from 0 to 9"):
+        codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=10)
+
+
+def test_command(family_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BALLE2017_MODELS", str(family_dir))
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("in")
+    Image.fromarray(textured(64, 96)).save("in/a.png")
+    assert tfci.main(["compress", "small-mse-2", "in/a.png", "a.tfci", "--effort", "2"]) == 0
+    assert tfci.main(["compress", "small-mse-2", "in", "--out", "out", "--effort", "2"]) == 0
+    with open("a.tfci", "rb") as a, open("out/a.png.tfci", "rb") as b:
+        assert a.read() == b.read()
+    low = ["compress", "small-mse-2", "in/a.png", "low.tfci", "--effort", "1", "--lambda", "0.003"]
+    assert tfci.main(low) == 0
+    assert os.path.getsize("low.tfci") < os.path.getsize("a.tfci")
+    # Without a word about effort a target is met, too.
+    target = 8 * os.path.getsize("a.tfci") / (64 * 96) * 0.9
+    assert tfci.main(["compress", "small-mse", "in/a.png", "--target_bpp", str(target)]) == 0
+    assert 8 * os.path.getsize("in/a.png.tfci") / (64 * 96) == pytest.approx(target, rel=0.02)
+    capsys.readouterr()
+    for wrong in (["--lambda", "0.01"], ["--lambda", "1", "--effort", "1", "--target_bpp", "1"]):
+        assert tfci.main(["compress", "small-mse-2", "in/a.png", "b.tfci", *wrong]) == 2
+        assert "--lambda needs an --effort" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tfci.main(["compress", "small-mse-2", "in/a.png", "b.tfci", "--effort", "10"])
+
+
+def test_pillow_and_codecs(family_dir, tmp_path):
+    import balle2017.pillow  # noqa: F401
+    from balle2017 import codecs
+
+    pixels = textured(48, 48)
+    data = codec.load("small-mse-2", family_dir).compress(pixels, effort=1)
+    options = dict(model="small-mse-2", models_dir=str(family_dir))
+    Image.fromarray(pixels).save(tmp_path / "a.tfci", effort=1, **options)
+    assert (tmp_path / "a.tfci").read_bytes() == data
+    found = codecs.find("small-mse-effort1", str(family_dir))
+    assert found.name == "small-mse-effort1" and found.label.endswith("effort 1")
+    assert found.encode(pixels, 2) == data
+    assert found.version(2) != codecs.find("small-mse", str(family_dir)).version(2)
+
+
+def test_effort_0_loads_nothing_of_it(family_dir):
+    code = (
+        "import sys, numpy; from balle2017 import codec\n"
+        f"codec.load('small-mse-1', {str(family_dir)!r}).compress(numpy.zeros([9, 9, 3], 'u1'))\n"
+        "print([name for name in sys.modules if name in ('balle2017.refine', 'balle2017.export')])"
+    )
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert process.stdout.strip() == b"[]", process.stderr
