@@ -24,7 +24,7 @@ from PIL import Image
 
 from balle2017 import convert, images
 from balle2017.bitstream import BitstreamError
-from balle2017.codec import ModelError
+from balle2017.codec import MAX_EFFORT, ModelError
 from balle2017.images import ImageError
 
 _SUFFIXES = {"compress": ".tfci", "decompress": ".png"}
@@ -41,6 +41,7 @@ def main(argv=None):
         models_dir=args.models_dir,
         keep_metadata=args.keep_metadata,
         keep_gps=args.keep_gps,
+        effort=args.effort,
         max_pixels=args.max_pixels,
     )
     if args.command == "compress":
@@ -140,6 +141,13 @@ def _parser():
     parser.add_argument("--models_dir", help="folder of models, the same on all machines")
     parser.add_argument("--keep_metadata", action="store_true", help="as `balle2017 compress`")
     parser.add_argument("--keep_gps", action="store_true", help="as `balle2017 compress`")
+    parser.add_argument(
+        "--effort",
+        type=int,
+        choices=range(MAX_EFFORT + 1),
+        default=0,
+        help="as `balle2017 compress`",
+    )
     parser.add_argument(
         "--max_pixels", type=int, default=images.MAX_PIXELS, help="refuse larger pictures"
     )

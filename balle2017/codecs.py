@@ -52,6 +52,10 @@ class Codec(abc.ABC):
     def decode(self, data):
         """Decodes a file made by `encode` to uint8 `[height, width, 3]`."""
 
+    def warm_up(self, pixels, quality):
+        """Loads libraries and models, as a first use does, which no time should include."""
+        self.decode(self.encode(pixels, quality))
+
 
 def pillow_bytes(pixels, file_format, **options):
     """Encodes uint8 `[height, width, 3]` to the bytes of a file of one of Pillow's formats."""
@@ -202,6 +206,13 @@ class RatePoints(Codec):
     def encode(self, pixels, quality):
         return self.models[quality].compress(pixels, effort=self.effort)
 
+    def warm_up(self, pixels, quality):
+        model = self.models[quality]
+        self.decode(model.compress(pixels))
+        # The rest may take minutes, of which the first steps warm up all.
+        model.compress(pixels, effort=min(self.effort, 1))
+        model.compress(pixels[:64, :64], effort=min(self.effort, 4))
+
     def decode(self, data):
         return decompress(data, self._models_dir).pixels
 
@@ -216,6 +227,10 @@ class TargetRate(RatePoints):
 
     def version(self, quality):
         return "; ".join(super(TargetRate, self).version(number) for number in self.models)
+
+    def warm_up(self, pixels, quality):
+        for number in self.models:
+            super().warm_up(pixels, number)
 
     def encode(self, pixels, quality):
         models = list(self.models.values())

@@ -117,7 +117,7 @@ class Results:
                 if known is None or known["settings"] != version:
                     if (codec.name, quality) not in self._warm:
                         # The first use of a codec may load libraries and models.
-                        codec.decode(codec.encode(pixels, quality))
+                        codec.warm_up(pixels, quality)
                         self._warm.add((codec.name, quality))
                     known = {"settings": version, **measure(codec, quality, pixels)}
                     kept["measurements"][key] = known

@@ -49,7 +49,7 @@ class Stage(NamedTuple):
 
 # Effort n runs the first n. Found by measurement on training photographs.
 STAGES = (
-    Stage(4, 0.1, 0.5, 0.2, False),
+    Stage(3, 0.1, 0.5, 0.2, False),
     Stage(8, 0.1, 1.0, 0.2, False),
     Stage(16, 0.1, 2.0, 0.2, False),
     Stage(32, 0.08, 1.0, 0.4, True),

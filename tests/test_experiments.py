@@ -126,6 +126,19 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
     assert (tmp_path / "results/report.html").exists()
 
 
+def test_efforts_are_compared_and_rates_hit(setting, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- effort:begin -->\nold\n<!-- effort:end -->\nafter\n")
+    process = run("effort", setting, "--efforts=1", f"--out={tmp_path}", f"--readme={readme}")
+    assert process.returncode == 0, process.stderr
+    rows = [line.split(" | ") for line in process.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| effort", "| 0", "| 1", "| --target_bpp", "| 0.25", "| 0.5", "| 1"]
+    assert rows[2][1].startswith("−") and rows[2][1].endswith(" %")
+    assert (tmp_path / "kodak.png").exists() and "| 1 |" in (tmp_path / "kodak.md").read_text()
+    text = readme.read_text()
+    assert text.startswith("before\n") and "| 1 |" in text and "old" not in text
+
+
 def test_a_folder_that_is_not_there_is_one_sentence(setting):
     for name in ("rd", "filters"):
         done = run(name, setting, images="no_such_folder") if name == "rd" else run(

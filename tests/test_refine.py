@@ -142,6 +142,7 @@ def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeyp
         codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=1)
     with pytest.raises(ValueError, match="Effort goes from 0 to 9"):
         codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=10)
+    assert len(refine.STAGES) == codec.MAX_EFFORT
 
 
 def test_command(family_dir, tmp_path, monkeypatch, capsys):
