@@ -21,9 +21,8 @@ PIXEL_SCALE = 16.0
 def pad_to_multiple(image, multiple):
     """Pads `[batch, height, width, channels]` at the bottom and right by repeating the edge."""
     height, width = tf.shape(image)[1], tf.shape(image)[2]
-    rows = tf.minimum(tf.range(-(-height // multiple) * multiple), height - 1)
-    cols = tf.minimum(tf.range(-(-width // multiple) * multiple), width - 1)
-    return tf.gather(tf.gather(image, rows, axis=1), cols, axis=2)
+    image = tf.concat([image, tf.repeat(image[:, -1:], -height % multiple, 1)], 1)
+    return tf.concat([image, tf.repeat(image[:, :, -1:], -width % multiple, 2)], 2)
 
 
 def gdn(x, beta, gamma, alpha, epsilon, inverse=False, dtype=tf.float32):
@@ -93,7 +92,8 @@ def upsampled_convolution(x, kernel, bias, stride, dtype=tf.float32):
     # With few output channels a transposed convolution leaves the processor's vector units empty;
     # computing all stride² phases as channels of a 3×3 convolution is the same sum, several times faster.
     y = tf.nn.conv2d(x, phase_kernel(kernel, stride), 1, "SAME")
-    return tf.nn.bias_add(tf.cast(tf.nn.depth_to_space(y, stride), tf.float32), bias)
+    y = tf.nn.bias_add(tf.cast(y, tf.float32), tf.tile(bias, [stride * stride]))
+    return tf.nn.depth_to_space(y, stride)
 
 
 def phase_kernel(kernel, stride):
@@ -121,9 +121,13 @@ def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
     Returns:
       Latents `[batch, height / 16, width / 16, filters]`; one unit is one quantizer step.
     """
-    x = pixels / PIXEL_SCALE
+    x = pixels
     for stage, stride in enumerate(STRIDES):
-        x = downsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride, dtype)
+        kernel, bias = weights.kernels[stage], weights.biases[stage]
+        if stage == 0:
+            # Exact, as the scale is a power of two, and there are fewer weights than pixels.
+            kernel = kernel / PIXEL_SCALE
+        x = downsampled_convolution(x, kernel, bias, stride, dtype)
         if stage < 2:
             x = gdn(x, weights.betas[stage], weights.gammas[stage], alpha, epsilon, dtype=dtype)
     return x
@@ -146,8 +150,11 @@ def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
         if stage > 0:
             beta, gamma = weights.betas[stage - 1], weights.gammas[stage - 1]
             x = gdn(x, beta, gamma, alpha, epsilon, inverse=True, dtype=dtype)
-        x = upsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride, dtype)
-    return x * PIXEL_SCALE
+        kernel, bias = weights.kernels[stage], weights.biases[stage]
+        if stage == 2:
+            kernel, bias = kernel * PIXEL_SCALE, bias * PIXEL_SCALE
+        x = upsampled_convolution(x, kernel, bias, stride, dtype)
+    return x
 
 
 class PlainWeights(NamedTuple):

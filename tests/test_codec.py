@@ -54,6 +54,24 @@ def test_decoded_latents_are_the_encoder_s(tiny, tiny_rate_point):
     np.testing.assert_array_equal(coded_latents(tiny, pixels)[..., active], expected[..., active])
 
 
+def test_bfloat16_makes_and_reads_the_same_kind_of_files(tiny, tiny_models_dir):
+    pixels = photograph(40, 50)
+    data = codec.load("tiny-1", tiny_models_dir, "bfloat16").compress(pixels)
+    exact = codec.decompress(data, tiny_models_dir).pixels
+    rounded = codec.decompress(data, tiny_models_dir, arithmetic="bfloat16").pixels
+    assert exact.shape == rounded.shape == pixels.shape
+    assert np.mean(np.abs(np.subtract(exact, rounded, dtype=float))) < 2
+
+
+def test_the_range_coder_comes_without_its_package():
+    code = (
+        "import sys; from balle2017 import codec; codec.tensorflow();"
+        "assert 'tensorflow_probability' not in sys.modules;"
+        "import tensorflow_compression; assert tensorflow_compression.create_range_encoder"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_files_are_those_of_the_graph(tiny):
     pixels = photograph(64, 80)
     outputs = tiny._call("encoder", "pixels", pixels=pixels[None])

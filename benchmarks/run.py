@@ -1,0 +1,374 @@
+"""All times in one run, side by side: `python benchmarks/run.py [--quick] [--update_readme]`.
+
+Encodes and decodes (pixels to bytes and back) one photograph at 768×512 and at 12 megapixels, with
+this package, with the reference formulation of tfc's published example, and with Pillow's JPEG 2000
+and AVIF at about the same rate; measures the limit that the machine's matrix products set, each step
+on its own, a command's cold start and a folder. Prints Markdown, and writes it with all single times
+as JSON. Takes about four minutes on two idle cores; what else the machine does is noticed and said.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from balle2017 import codec, codecs, images, metrics
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LARGE = 2832, 4240
+MATRIX = 2048
+# Above this part of the processor's cores, what others did is worth a warning.
+NOTABLE_LOAD = 0.05
+
+
+class QuickAvif(codecs.Avif):
+    """AVIF at Pillow's default speed; the comparisons of quality use a slower one."""
+
+    def options(self, quality):
+        return dict(quality=quality)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="bls2017-mse-4")
+    parser.add_argument("--models_dir")
+    parser.add_argument("--image", default=os.path.join(ROOT, "examples", "kodak-23.png"))
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, no 12 megapixels")
+    parser.add_argument("--json", default="results/bench.json", help="where all times go")
+    parser.add_argument("--update_readme", action="store_true", help="put the tables into README.md")
+    args = parser.parse_args()
+    results = measure(args)
+    text = report(results)
+    print(text)
+    os.makedirs(os.path.dirname(os.path.abspath(args.json)), exist_ok=True)
+    with open(args.json, "w") as file:
+        json.dump(results, file, indent=1, ensure_ascii=False)
+    if args.update_readme:
+        update(os.path.join(ROOT, "README.md"), text)
+
+
+def measure(args):
+    """Runs everything; returns what goes into the JSON file."""
+    from rounds import BackgroundLoad, take_turns
+
+    load = BackgroundLoad()
+    progress = tqdm(desc="benchmark", unit=" calls", disable=None)
+    commands = measure_commands(args, take_turns, progress)
+
+    tf = codec.tensorflow()
+    tf.autograph.set_verbosity(0)
+    from balle2017 import export
+    from stages import stages
+
+    pixels = images.read(args.image).pixels
+    model = codec.load(args.model, args.models_dir)
+    rate_point = export.load_rate_point(str(model.folder))
+    with tempfile.TemporaryDirectory() as folder:
+        export.export(rate_point, os.path.join(folder, args.model), "stock")
+        contestants = make_contestants(args, rate_point, pixels, folder)
+        files = {}
+        tasks = make_tasks(contestants, pixels, files, tf)
+        small = take_turns(tasks, 5 if args.quick else 15, progress)
+        large = {}
+        if not args.quick:
+            tasks = make_tasks(contestants, mirror(pixels, *LARGE), {}, tf)
+            large = take_turns(tasks, 3, progress, warm_up=1)
+    quality = {
+        name: [len(file), metrics.psnr(pixels, contestants[name][1](file))]
+        for name, file in files.items()
+        if isinstance(file, bytes)
+    }
+    steps, counts = {}, {}
+    tasks = {}
+    for dtype in ("float32", "bfloat16"):
+        for direction, part in zip(("encode", "decode"), stages(model, rate_point, args.image, tf.dtypes.as_dtype(dtype))):
+            for name, function, products in part:
+                tasks[f"{direction}|{name}|{dtype}"] = function
+                counts[f"{direction}|{name}"] = products
+    steps = take_turns(tasks, 5 if args.quick else 15, progress)
+    progress.close()
+    return {
+        "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
+        "model": args.model,
+        "background_cores": load.cores(),
+        "area": {"small": pixels.shape[0] * pixels.shape[1], "large": LARGE[0] * LARGE[1]},
+        "files": quality,
+        "products": counts,
+        "seconds": {"small": small, "large": large, "steps": steps, "commands": commands},
+        "folder_images": FOLDER_IMAGES,
+    }
+
+
+def make_contestants(args, rate_point, pixels, stock_dir):
+    """Functions that encode and decode, by name."""
+    from reference import ReferenceCodec
+
+    def pair(models_dir, arithmetic):
+        model = codec.load(args.model, models_dir, arithmetic)
+        return model.compress, lambda data: codec.decompress(
+            data, models_dir, arithmetic=arithmetic
+        ).pixels
+
+    reference = ReferenceCodec(rate_point)
+    found = {
+        "balle2017": pair(args.models_dir, "float32"),
+        "balle2017, stock runtime": pair(stock_dir, "float32"),
+        "balle2017, bfloat16": pair(args.models_dir, "bfloat16"),
+        "reference (tfc's example)": (
+            lambda pixels: [part.numpy() for part in reference.compress(pixels)],
+            lambda parts: reference.decompress(*parts).numpy(),
+        ),
+    }
+    size = len(found["balle2017"][0](pixels))
+    for other in (codecs.Jpeg2000, QuickAvif):
+        try:
+            other = other()
+        except codecs.CodecUnavailable as error:
+            print(error, file=sys.stderr)
+            continue
+        quality, _ = codecs.match_size(other, pixels, size)
+        found[f"{other.label} (Pillow)"] = (
+            functools.partial(other.encode, quality=quality), other.decode
+        )
+    if importlib.util.find_spec("compressai"):
+        found["bmshj2018-factorized (CompressAI)"] = compressai_pair()
+    return found
+
+
+def compressai_pair():
+    """CompressAI's model of the same structure with about the same rate."""
+    import torch
+    from compressai.zoo import bmshj2018_factorized
+
+    network = bmshj2018_factorized(quality=4, pretrained=True).eval()
+
+    @torch.no_grad()
+    def encode(pixels):
+        x = torch.from_numpy(pixels.transpose(2, 0, 1)[None]).float() / 255
+        # It takes multiples of 16 pixels, which both pictures are.
+        return network.compress(x)
+
+    @torch.no_grad()
+    def decode(parts):
+        x = network.decompress(parts["strings"], parts["shape"])["x_hat"]
+        return (x[0] * 255).round().clamp(0, 255).byte().numpy().transpose(1, 2, 0)
+
+    return encode, decode
+
+
+def make_tasks(contestants, pixels, files, tf):
+    """What takes turns: `encode|NAME` and `decode|NAME`, and matrix products for the limit."""
+    def encode(name):
+        files[name] = contestants[name][0](pixels)
+
+    tasks = {}
+    for name, (_, decode) in contestants.items():
+        tasks[f"encode|{name}"] = functools.partial(encode, name)
+        tasks[f"decode|{name}"] = lambda name=name, decode=decode: decode(files[name])
+    for dtype in ("float32", "bfloat16"):
+        matrix = tf.cast(tf.random.normal([MATRIX, MATRIX]), dtype)
+        tasks[f"product|{dtype}"] = lambda matrix=matrix: tf.matmul(matrix, matrix)
+    return tasks
+
+
+FOLDER_IMAGES = 24
+
+
+def measure_commands(args, take_turns, progress):
+    """Cold starts, and a folder, each in a process of its own."""
+    options = ["--models_dir", args.models_dir] if args.models_dir else []
+    with tempfile.TemporaryDirectory() as folder:
+        packed, unpacked = os.path.join(folder, "1.tfci"), os.path.join(folder, "1.png")
+        compress = ["compress", *options, "--overwrite", args.model]
+        decompress = ["decompress", *options, "--overwrite"]
+        os.mkdir(os.path.join(folder, "in"))
+        for index in range(FOLDER_IMAGES):
+            shutil.copy(args.image, os.path.join(folder, "in", f"{index}.png"))
+        command = ["-m", "balle2017.tfci"]
+        folders = [os.path.join(folder, name) for name in ("in", "packed", "out")]
+        seconds = take_turns(
+            {
+                "import tensorflow": lambda: run(["-c", "import tensorflow"]),
+                "compress": lambda: run([*command, *compress, args.image, packed]),
+                "decompress": lambda: run([*command, *decompress, packed, unpacked]),
+            },
+            2 if args.quick else 7,
+            progress,
+            warm_up=1,
+        )
+        several = {
+            "compress folder": lambda: run([*command, *compress, folders[0], "--out", folders[1]]),
+            "decompress folder": lambda: run([*command, *decompress, folders[1], "--out", folders[2]]),
+        }
+        return {**seconds, **take_turns(several, 1 if args.quick else 3, progress, warm_up=0)}
+
+
+def run(arguments):
+    subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def mirror(pixels, height, width):
+    """A large picture without edges that a small one does not have."""
+    tile = np.concatenate([pixels, pixels[::-1]])
+    tile = np.concatenate([tile, tile[:, ::-1]], 1)
+    repeats = -(-height // tile.shape[0]), -(-width // tile.shape[1]), 1
+    return np.ascontiguousarray(np.tile(tile, repeats)[:height, :width])
+
+
+def processor():
+    """The processor's name, and how it multiplies bfloat16."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            text = file.read()
+    except OSError:
+        return platform.processor()
+    name = re.search(r"model name\s*: (.*)", text)
+    features = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if re.search(rf"\b{f}\b", text)]
+    return f"{name.group(1) if name else platform.machine()} ({', '.join(features[:2])})"
+
+
+def report(results):
+    """All tables, Markdown."""
+    from rounds import quartiles
+
+    seconds, lines = results["seconds"], []
+    cores = results["background_cores"]
+    lines.append(
+        f"`{results['model']}` on {results['machine']}; one run, in turns, medians with their quartiles."
+    )
+    if cores is not None:
+        part = cores / os.cpu_count()
+        lines[-1] += f" Others used {part:.0%} of the processor."
+        if part > NOTABLE_LOAD:
+            lines[-1] += " **That disturbs the figures.**"
+    products = {
+        direction: sum(v for k, v in results["products"].items() if k.startswith(direction))
+        for direction in ("encode", "decode")
+    }
+    sizes = [("small", "768×512", 1e3, "ms")]
+    if seconds["large"]:
+        sizes.append(("large", "12 megapixels", 1, "s"))
+    for size, title, unit, unit_name in sizes:
+        times = {name: quartiles(values) for name, values in seconds[size].items()}
+        scale = results["area"][size] / results["area"]["small"]
+        rates = {d: 2 * MATRIX**3 / times[f"product|{d}"][1] for d in ("float32", "bfloat16")}
+        names = [name.partition("|")[2] for name in times if name.startswith("encode|")]
+        header = f"| {title} | bpp | PSNR (dB) | encode ({unit_name}) | decode ({unit_name}) |"
+        header += " × reference (both) | × float32 limit (both) |"
+        lines += ["", header, "|---|---|---|---|---|---|---|"]
+
+        def row(name, cells, both):
+            lines.append("| " + " | ".join([name, *cells, *both]) + " |")
+
+        reference = [times[f"{d}|reference (tfc's example)"][1] for d in products]
+        limit = [2 * products[d] * scale / rates["float32"] for d in products]
+        for name in names:
+            found = [times[f"{d}|{name}"] for d in products]
+            cells = ["", ""]
+            if size == "small" and name in results["files"]:
+                length, psnr = results["files"][name]
+                cells = [f"{8 * length / results['area']['small']:.3f}", f"{psnr:.2f}"]
+            cells += [spread(values, unit) for values in found]
+            both = [
+                ", ".join(f"{values[1] / other:.2f}" for values, other in zip(found, others))
+                for others in (reference, limit)
+            ]
+            if "Pillow" in name or "CompressAI" in name:
+                both[1] = ""
+            row(name, cells, both)
+        for dtype, rate in rates.items():
+            cells = [f"{2 * products[d] * scale / rate * unit:.3g}" for d in products]
+            ideal = [2 * products[d] * scale / rate for d in products]
+            both = [
+                ", ".join(f"{value / other:.2f}" for value, other in zip(ideal, others))
+                for others in (reference, limit)
+            ]
+            row(f"limit, {dtype} at {rate / 1e9:.0f} GFLOP/s", ["", "", *cells], both)
+    if seconds["large"]:
+        lines += ["", "Time per pixel at 12 megapixels against 768×512: " + "; ".join(per_pixel(results)) + "."]
+    lines += ["", *steps_table(results), "", *commands_table(results)]
+    return "\n".join(lines)
+
+
+def spread(values, unit):
+    low, middle, high = values * unit
+    digits = 0 if middle >= 100 else 1 if middle >= 10 else 2
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def per_pixel(results):
+    """One phrase for each of this package's contestants."""
+    areas = results["area"]
+    for name in [n.partition("|")[2] for n in results["seconds"]["small"] if n.startswith("encode|b")]:
+        ratios = [
+            np.median(results["seconds"]["large"][f"{d}|{name}"]) / areas["large"]
+            / (np.median(results["seconds"]["small"][f"{d}|{name}"]) / areas["small"])
+            for d in ("encode", "decode")
+        ]
+        yield f"{name} {ratios[0]:.2f} (encode), {ratios[1]:.2f} (decode)"
+
+
+def steps_table(results):
+    from rounds import quartiles
+
+    times = {name: quartiles(v) for name, v in results["seconds"]["steps"].items()}
+    lines = ["| step at 768×512 | float32 (ms) | GFLOP/s | bfloat16 (ms) |", "|---|---|---|---|"]
+    for step, products in results["products"].items():
+        direction, _, name = step.partition("|")
+        exact, rounded = (times[f"{step}|{dtype}"] for dtype in ("float32", "bfloat16"))
+        rate = f"{2 * products / exact[1] / 1e9:.0f}" if products else ""
+        other = spread(rounded, 1e3) if products else ""
+        lines.append(f"| {direction}: {name} | {spread(exact, 1e3)} | {rate} | {other} |")
+    return lines
+
+
+def commands_table(results):
+    from rounds import quartiles
+
+    times = {name: quartiles(v) for name, v in results["seconds"]["commands"].items()}
+    base = times["import tensorflow"][1]
+    lines = ["| whole command | s | × importing TensorFlow | images/s |", "|---|---|---|---|"]
+    for name, values in times.items():
+        folder = name.endswith("folder")
+        count = results["folder_images"]
+        title = {"import tensorflow": '`python -c "import tensorflow"`'}.get(name, f"`balle2017 {name}`")
+        if folder:
+            title = f"`balle2017 {name.split()[0]}`, a folder of {count} pictures of 768×512"
+        speed = f"{count / values[1]:.1f}" if folder else ""
+        ratio = "" if folder else f"{values[1] / base:.2f}"
+        lines.append(f"| {title} | {spread(values, 1)} | {ratio} | {speed} |")
+    return lines
+
+
+def update(path, text):
+    """Replaces what stands between the markers in README.md."""
+    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+    with open(path, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        sys.exit(f"{path} has no {begin} … {end}.")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+if __name__ == "__main__":
+    main()
