@@ -215,7 +215,7 @@ class Model:
       folder: Where it is.
       arithmetic: See `load`.
       info: The contents of `model.json`.
-      name, channels, num_filters, slice_length, fingerprint: From it.
+      name, channels, num_latents, slice_length, fingerprint: From it.
     """
 
     def __init__(self, folder, arithmetic="float32"):
@@ -225,7 +225,7 @@ class Model:
         self.info = _read_info(self.folder)
         self.name = self.info["name"]
         self.channels = self.info["channels"]
-        self.num_filters = self.info["num_filters"]
+        self.num_latents = self.info["num_latents"]
         self.slice_length = self.info["slice_length"]
         self.fingerprint = self.info["fingerprint"]
         self._signatures = {}
@@ -323,9 +323,9 @@ class Model:
             metadata=metadata or {},
         )
         run = max(1, _CODER_POSITIONS // self.slice_length) * self.slice_length
-        waiting = np.empty([0, self.num_filters], np.int32)
+        waiting = np.empty([0, self.num_latents], np.int32)
         for band in bands:
-            waiting = np.concatenate([waiting, band.reshape(-1, self.num_filters)])
+            waiting = np.concatenate([waiting, band.reshape(-1, self.num_latents)])
             while len(waiting) > run:
                 contents.slices += self._encode_slices(waiting[:run])
                 waiting = waiting[run:]
@@ -363,7 +363,7 @@ class Model:
         height, width = _latent_size(pixels)
         rows, cols = _tiling(height, width, sum(_ANALYSIS_CONTEXT))
         for top, bottom in rows:
-            band = np.empty([bottom - top, width, self.num_filters], np.int32)
+            band = np.empty([bottom - top, width, self.num_latents], np.int32)
             y0, y1 = _widen(top, bottom, height, _ANALYSIS_CONTEXT)
             for left, right in cols:
                 x0, x1 = _widen(left, right, width, _ANALYSIS_CONTEXT)
@@ -472,7 +472,7 @@ class _LatentReader:
         self.contents = contents
         self.lost = []
         self._width = contents.latent_size[1]
-        self._known = np.empty([0, model.num_filters], np.int32)
+        self._known = np.empty([0, model.num_latents], np.int32)
         self._start = 0
         self._next_slice = 0
 
@@ -534,7 +534,7 @@ def _read_info(folder):
     try:
         with open(folder / "model.json", encoding="utf-8") as file:
             info = json.load(file)
-        for key in ("name", "lambda", "channels", "num_filters", "slice_length", "fingerprint"):
+        for key in ("name", "lambda", "channels", "num_latents", "slice_length", "fingerprint"):
             info[key]
         return info
     except FileNotFoundError:

@@ -25,9 +25,9 @@ class Coder:
     def __init__(self, tables):
         self.active = tables.active
         self._offsets = tables.offsets[self.active].astype(np.int32)
-        num_filters, num_active = len(tables.cdfs), len(self.active)
+        num_latents, num_active = len(tables.cdfs), len(self.active)
         # Column A stands for all inactive channels: zeros, to which their constants are added.
-        self._columns = np.full(num_filters, num_active, np.int32)
+        self._columns = np.full(num_latents, num_active, np.int32)
         self._columns[self.active] = np.arange(num_active)
         self._shift = tables.constants.astype(np.int32).copy()
         self._shift[self.active] = self._offsets

@@ -52,10 +52,10 @@ class _Half:
     def __init__(self, rate_point, coder):
         self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
         self._channels = rate_point.channels
-        self._num_filters = rate_point.num_filters
+        self._num_latents = rate_point.num_latents
         self._container = _container(rate_point)
         self._coder = coder
-        self._latents_spec = tf.TensorSpec([None, self._num_filters], tf.int32)
+        self._latents_spec = tf.TensorSpec([None, self._num_latents], tf.int32)
         self._image_spec = tf.TensorSpec([None, None, None, self._channels], tf.uint8, "pixels")
 
 
@@ -80,7 +80,7 @@ class Encoder(_Half):
     def signatures(self):
         """Returns a dict of functions with input signatures."""
         strings = tf.TensorSpec([None], tf.string, "image_bytes")
-        latents = tf.TensorSpec([None, self._num_filters], tf.int32, "latents")
+        latents = tf.TensorSpec([None, self._num_latents], tf.int32, "latents")
         return {
             "serving_default": _function(self.compress_images, [strings]),
             "pixels": _function(self.compress_pixels, [self._image_spec]),
@@ -132,11 +132,11 @@ class Encoder(_Half):
 
         def analyze_one(index):
             pixels = get_pixels(index)
-            latents = tf.reshape(self._latents(pixels), [-1, self._num_filters])
+            latents = tf.reshape(self._latents(pixels), [-1, self._num_latents])
             return latents, tf.shape(pixels)[1], tf.shape(pixels)[2]
 
         latents, height, width = _map_ragged(
-            analyze_one, batch, (tf.TensorSpec([None, self._num_filters], tf.int32),), 2
+            analyze_one, batch, (tf.TensorSpec([None, self._num_latents], tf.int32),), 2
         )
         positions, numbers = container_graph.count_slices(height, width, self._slice_length)
         counts = container_graph.slice_counts(positions, tf.fill([batch], self._slice_length))
@@ -174,7 +174,7 @@ class Decoder(_Half):
     def __init__(self, rate_point, coder):
         super().__init__(rate_point, coder)
         self._weights = _constants("synthesis", rate_point.synthesis)
-        latents = tf.TensorSpec([None, None, None, self._num_filters], tf.int32, "latents")
+        latents = tf.TensorSpec([None, None, None, self._num_latents], tf.int32, "latents")
         self._pixels = _function(self._synthesize, [latents])
         self._decode = _function(coder.decode, [_BYTES, _INTEGERS, _INTEGERS])
         self._unpack = _function(self._container.unpack, [tf.TensorSpec([], tf.string)])
@@ -183,7 +183,7 @@ class Decoder(_Half):
     def signatures(self):
         """Returns a dict of functions with input signatures."""
         strings = tf.TensorSpec([None], tf.string, "bitstream_bytes")
-        latents = tf.TensorSpec([None, None, None, self._num_filters], tf.int32, "latents")
+        latents = tf.TensorSpec([None, None, None, self._num_latents], tf.int32, "latents")
         slices = [
             tf.TensorSpec([None], tf.string, "slices"),
             tf.TensorSpec([], tf.int32, "slice_length"),
@@ -230,7 +230,7 @@ class Decoder(_Half):
         latents = tf.map_fn(
             lambda index: get_latents(index)[0],
             tf.range(batch),
-            fn_output_signature=tf.TensorSpec([None, None, self._num_filters], tf.int32),
+            fn_output_signature=tf.TensorSpec([None, None, self._num_latents], tf.int32),
             parallel_iterations=1,
         )
         return {"latents": latents}
@@ -284,7 +284,7 @@ class Decoder(_Half):
         ends = tf.cumsum(positions)
 
         def get_latents(index):
-            shape = tf.stack([1, -(-height[index] // STRIDE), -1, self._num_filters])
+            shape = tf.stack([1, -(-height[index] // STRIDE), -1, self._num_latents])
             return tf.reshape(latents[ends[index] - positions[index] : ends[index]], shape)
 
         return get_latents, height, width, tf.size(height)
@@ -366,7 +366,7 @@ def load_rate_point(directory):
     rate_point = RatePoint(
         name=info.pop("name"),
         lmbda=info.pop("lambda"),
-        num_filters=info.pop("num_filters"),
+        num_latents=info.pop("num_latents"),
         channels=info.pop("channels"),
         slice_length=info.pop("slice_length"),
         gdn_alpha=info.pop("gdn_alpha"),
@@ -376,6 +376,7 @@ def load_rate_point(directory):
         tables=_read_tables(decoder),
         info=info,
     )
+    del info["num_filters"]
     if rate_point.fingerprint() != info.pop("fingerprint"):
         raise ValueError(
             f"{directory} has been changed: its fingerprint is not that in model.json."
@@ -521,6 +522,7 @@ def _describe(rate_point, runtime):
         "name": rate_point.name,
         "lambda": rate_point.lmbda,
         "num_filters": rate_point.num_filters,
+        "num_latents": rate_point.num_latents,
         "channels": rate_point.channels,
         "slice_length": rate_point.slice_length,
         "gdn_alpha": rate_point.gdn_alpha,

@@ -39,7 +39,7 @@ def _blocks(x, size):
     return x.reshape(n, h // size, w // size, size * size * c)
 
 
-def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=1e-3, spare=1e-2, seed=0):
+def linear_transform_code(patches, lmbda, num_filters, num_latents=None, gdn_gamma=1e-3, spare=1e-2, seed=0):
     """Weights of the transform code that is optimal among the linear ones for Gaussian sources.
 
     Coefficient i of variance σ² (on the 0–255 scale) is coded with the distortion
@@ -51,6 +51,7 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=1e-3, spare=1e-
       patches: uint8 `[count, size, size, channels]` from training images, size a multiple of 16.
       lmbda: λ of bits per pixel + λ · MSE on the 0–255 scale.
       num_filters: N, at least `16 * channels`.
+      num_latents: M, channels of the latents; N if not given.
       gdn_gamma: What GDN's pool holds beyond β = 1 at the start where a coefficient is as large
         as its standard deviation; the diagonal of γ, for coefficients smaller than 1.
       spare: Standard deviation of the filters that the block transform leaves unused.
@@ -78,11 +79,12 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=1e-3, spare=1e-
         if stage > 0:
             x = _blocks(x, 2)
         directions, variances = principal_components(x.reshape(-1, x.shape[-1]))
-        directions = np.ascontiguousarray(directions[:, :num_filters])
+        outputs = num_filters if stage < 2 else num_latents or num_filters
+        directions = np.ascontiguousarray(directions[:, :outputs])
         x = x @ directions
         inputs = directions.shape[0] // block**2
         wide = channels if stage == 0 else num_filters
-        kernel = random.normal(0, spare / size, [size, size, wide, num_filters])
+        kernel = random.normal(0, spare / size, [size, size, wide, outputs])
         taps = slice(first, first + block)
         used = directions.shape[1]
         kernel[:, :, :inputs, :used] = 0
@@ -90,14 +92,14 @@ def linear_transform_code(patches, lmbda, num_filters, gdn_gamma=1e-3, spare=1e-
         if stage == 0:
             offset = -np.einsum("hwio,i->o", kernel, mean)
         else:
-            offset = np.zeros(num_filters)
+            offset = np.zeros(outputs)
         analysis.append(kernel)
         synthesis.append(kernel.copy())
         biases.append(offset)
-        gammas.append(np.full(num_filters, gdn_gamma))
+        gammas.append(np.full(outputs, gdn_gamma))
         gammas[-1][:used] /= np.maximum(variances[:used], 1.0)
 
-    variances = np.maximum(variances[:num_filters], 1e-12)
+    variances = np.maximum(variances[:outputs], 1e-12)
     water = 3.0 / (2.0 * np.log(2.0) * lmbda) / PIXEL_SCALE**2
     gain = np.sqrt(np.maximum(1.0 / water - 1.0 / variances, 1e-3 / water) / 12.0)
     wiener = gain * variances / (gain**2 * variances + 1.0 / 12.0)

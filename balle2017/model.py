@@ -62,6 +62,7 @@ class RateDistortionModel(tf.keras.Model):
         distortion="mse",
         convolution_dtype="float32",
         relaxation="noise",
+        num_latents=None,
     ):
         super().__init__()
         if distortion not in DISTORTIONS:
@@ -71,12 +72,13 @@ class RateDistortionModel(tf.keras.Model):
         self.lmbda = lmbda
         self.distortion = distortion
         self.relaxation = relaxation
-        settings = (num_filters, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
+        num_latents = num_latents or num_filters
+        settings = (num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
         self.analysis = AnalysisTransform(*settings, name="analysis")
         self.synthesis = SynthesisTransform(*settings, name="synthesis")
         self.analysis.build([None, None, None, channels])
-        self.synthesis.build([None, None, None, num_filters])
-        self.prior = FactorizedPrior(batch_shape=[num_filters])
+        self.synthesis.build([None, None, None, num_latents])
+        self.prior = FactorizedPrior(batch_shape=[num_latents])
         # Latents are rounded to integers: an offset of the grid would be absorbed by the last bias.
         self.bottleneck = tfc.ContinuousBatchedEntropyModel(
             self.prior, coding_rank=3, compression=False, offset_heuristic=False

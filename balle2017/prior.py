@@ -26,21 +26,21 @@ class FactorizedPrior(tfc.NoisyDeepFactorized):
         return tf.math.log(tf.maximum(likelihood, LIKELIHOOD_BOUND))
 
 
-def latent_histogram(latents_of_images, num_filters, bound=1024):
+def latent_histogram(latents_of_images, num_latents, bound=1024):
     """Counts the values that rounded latents take.
 
     Args:
-      latents_of_images: Iterable of integer arrays `[..., filters]`.
-      num_filters: N.
+      latents_of_images: Iterable of integer arrays `[..., num_latents]`.
+      num_latents: M.
       bound: Values beyond ±bound are counted at the bound.
 
     Returns:
-      int64 `[filters, 2 * bound + 1]`; column k counts the value k − bound.
+      int64 `[num_latents, 2 * bound + 1]`; column k counts the value k − bound.
     """
-    counts = np.zeros([num_filters, 2 * bound + 1], np.int64)
+    counts = np.zeros([num_latents, 2 * bound + 1], np.int64)
     for latents in latents_of_images:
-        flat = np.clip(np.asarray(latents).reshape(-1, num_filters), -bound, bound) + bound
-        for channel in range(num_filters):
+        flat = np.clip(np.asarray(latents).reshape(-1, num_latents), -bound, bound) + bound
+        for channel in range(num_latents):
             counts[channel] += np.bincount(flat[:, channel], minlength=2 * bound + 1)
     return counts
 
@@ -54,8 +54,8 @@ def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
     that never left one value on the training set is not coded at all.
 
     Args:
-      prior: `FactorizedPrior` of N channels.
-      counts: int64 `[N, 2 * bound + 1]`, what `latent_histogram` returned.
+      prior: `FactorizedPrior` of M channels.
+      counts: int64 `[M, 2 * bound + 1]`, what `latent_histogram` returned.
       tail_mass: Probability outside of a table, left to the escape code.
       confidence: Weight of the density, in observations.
 
@@ -90,7 +90,7 @@ def table_bits(tables, counts):
 
     Args:
       tables: `rate_point.CodingTables`.
-      counts: int64 `[N, 2 * bound + 1]`.
+      counts: int64 `[M, 2 * bound + 1]`.
 
     Returns:
       Total in bits, a float.

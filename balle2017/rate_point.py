@@ -19,9 +19,9 @@ STRIDE = 16
 class Transform:
     """Weights of an analysis or a synthesis transform, all float32.
 
-    Analysis kernels are `[9, 9, C, N]`, `[5, 5, N, N]`, `[5, 5, N, N]` in the
+    Analysis kernels are `[9, 9, C, N]`, `[5, 5, N, N]`, `[5, 5, N, M]` in the
     order of application (`[height, width, in, out]`); synthesis kernels are
-    `[5, 5, N, N]`, `[5, 5, N, N]`, `[9, 9, C, N]` in the order of application
+    `[5, 5, N, M]`, `[5, 5, N, N]`, `[9, 9, C, N]` in the order of application
     (`[height, width, out, in]`, as transposed convolutions take them).
     Stages 0 and 1 of the analysis are followed by GDN, stages 1 and 2 of the
     synthesis are preceded by IGDN, with `betas` `[N]` and `gammas` `[N, N]`
@@ -40,7 +40,7 @@ class Transform:
 
 @dataclasses.dataclass
 class CodingTables:
-    """Quantized cumulative distributions of the latents, one for each filter.
+    """Quantized cumulative distributions of the latents, one for each channel.
 
     `cdfs[i]` is an int32 array from 0 to `2**precision`, whose last bin is the
     escape for values outside of the table, and `offsets[i]` the value of its
@@ -78,7 +78,7 @@ class RatePoint:
     Attributes:
       name: For example `bls2017-mse-4`.
       lmbda: The λ of `rate + λ · distortion`.
-      num_filters: N, the number of filters of every stage but the pixels'.
+      num_latents: M, the number of filters of the last analysis stage, i.e. channels of the latents.
       channels: C, the number of colour channels, 3 or 1.
       slice_length: Latent positions in each independently coded slice.
       gdn_alpha, gdn_epsilon: Exponents of GDN (paper: 2 and ½).
@@ -90,7 +90,7 @@ class RatePoint:
 
     name: str
     lmbda: float
-    num_filters: int
+    num_latents: int
     channels: int
     slice_length: int
     gdn_alpha: float
@@ -101,13 +101,18 @@ class RatePoint:
     prior: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     info: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def num_filters(self) -> int:
+        """N, the number of filters of the stages that GDN follows."""
+        return len(self.analysis.betas[0])
+
     def fingerprint(self) -> int:
         """CRC-32 of all that the decoder holds: coding tables and synthesis transform.
 
         Two rate points with the same fingerprint decode every file alike, so
         a file that carries it can be refused by any other model.
         """
-        crc = zlib.crc32(np.array([self.channels, self.num_filters], "<i4").tobytes())
+        crc = zlib.crc32(np.array([self.channels, self.num_latents], "<i4").tobytes())
         crc = zlib.crc32(np.array([self.gdn_alpha, self.gdn_epsilon], "<f4").tobytes(), crc)
         integers = (
             self.tables.active,

@@ -82,13 +82,13 @@ class Refiner:
 
     def __init__(self, rate_point, dtype=tf.float32):
         self.lmbda = rate_point.lmbda
-        self.num_filters = rate_point.num_filters
+        self.num_latents = rate_point.num_latents
         self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
         self._analysis = _constants(rate_point.analysis)
         self._synthesis = _constants(rate_point.synthesis)
         self._dtype = dtype
         self._rate = _Rate(rate_point.tables)
-        latents = tf.TensorSpec([None, None, self.num_filters])
+        latents = tf.TensorSpec([None, None, self.num_latents])
         pixels = tf.TensorSpec([None, None, rate_point.channels])
         index, number = tf.TensorSpec([2, 2], tf.int32), tf.TensorSpec([])
         place = [latents, index, pixels, index]
@@ -172,7 +172,7 @@ class Refinement:
         self._pixels = pixels
         self._tiles = tiles
         height, width = (-(-side // STRIDE) for side in pixels.shape[:2])
-        self._y = np.empty([height, width, refiner.num_filters], np.float32)
+        self._y = np.empty([height, width, refiner.num_latents], np.float32)
         for top, bottom, left, right in tiles:
             rows, cols = self._widen(top, bottom, left, right)
             y = refiner.analyze(self._crop(rows, cols))
@@ -381,14 +381,14 @@ class _Rate:
     """
 
     def __init__(self, tables):
-        num_filters = len(tables.cdfs)
-        costs, starts, sizes = [], np.zeros(num_filters, np.int32), np.zeros(num_filters, np.int32)
+        num_latents = len(tables.cdfs)
+        costs, starts, sizes = [], np.zeros(num_latents, np.int32), np.zeros(num_latents, np.int32)
         for channel, cdf in enumerate(tables.cdfs):
             # An inactive channel is an escape that costs nothing, and takes no other value.
             bits = CodingTables.PRECISION - np.log2(np.diff(cdf)) if cdf is not None else [0.0]
             starts[channel], sizes[channel] = sum(map(len, costs)), len(bits) - 1
             costs.append(bits)
-        active = np.zeros(num_filters, bool)
+        active = np.zeros(num_latents, bool)
         active[tables.active] = True
         self.is_active = tf.constant(active, tf.float32)
         self._mask = tf.constant(active)

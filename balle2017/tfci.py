@@ -163,12 +163,12 @@ def models(args):
         return _complain(error, _USAGE)
     if not infos:
         return _complain(f"No models are installed in {folder}.", _FAILED)
-    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
+    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
     for info in infos:
         figures = info.get("kodak") or {}
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
         psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
-        line = f"{info['name']:<20} {info['lambda']:8g} {info['num_filters']:8} {bpp} {psnr}"
+        line = f"{info['name']:<20} {info['lambda']:8g} {info['num_filters']:8} {info['num_latents']:8} {bpp} {psnr}"
         print(line.rstrip())
     return _DONE
 

@@ -48,7 +48,11 @@ flags.DEFINE_enum(
     "relaxation", "noise", RELAXATIONS,
     "Stand-in for rounding: noise (the paper), or mixed: noise in the rate, rounding in the distortion.",
 )
-flags.DEFINE_integer("num_filters", 128, "Filters of every stage.", 1)
+flags.DEFINE_integer("num_filters", 128, "Filters of the stages that GDN follows.", 1)
+flags.DEFINE_integer(
+    "num_latents", None,
+    "Filters of the last stage, the channels of the latents; the more, the higher the rate. [NUM_FILTERS]", 1,
+)
 flags.DEFINE_enum("channels", "3", ["1", "3"], "Colour channels: 3 for RGB, 1 for grayscale.")
 flags.DEFINE_enum("gdn", "paper", ["paper", "simplified"], "Exponents of GDN: α = 2, ε = ½ or α = ε = 1.")
 flags.DEFINE_integer("slice_length", 32, "Latent positions in each independently coded slice.", 1, 65535)
@@ -127,6 +131,10 @@ def load_photographs():
     return data.hold_out(images, FLAGS.validation_fraction)
 
 
+def num_latents():
+    return FLAGS.num_latents or FLAGS.num_filters
+
+
 def make_optimizer(arithmetic, learning_rate, steps, warmup, ema):
     schedule = tf.keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
@@ -165,10 +173,11 @@ def initialize(model, crops):
     """Sets the weights that training starts from."""
     if FLAGS.init_from:
         start = export.load_rate_point(FLAGS.init_from)
-        if (start.num_filters, start.channels) != (FLAGS.num_filters, int(FLAGS.channels)):
+        sizes = (start.num_filters, start.num_latents, start.channels)
+        if sizes != (FLAGS.num_filters, num_latents(), int(FLAGS.channels)):
             die(
-                f"{FLAGS.init_from} has {start.num_filters} filters and {start.channels} channels: "
-                "give the same with --num_filters and --channels"
+                f"{FLAGS.init_from} has %d filters, %d latents and %d channels: " % sizes
+                + "give the same with --num_filters, --num_latents and --channels"
             )
         # The optimal step of a uniform quantizer falls with the root of λ.
         finer = (FLAGS.lmbda / start.lmbda) ** 0.5
@@ -182,7 +191,7 @@ def initialize(model, crops):
     elif FLAGS.start == "klt":
         patches = np.concatenate([batch.numpy() for batch in crops.take(1 + 600 // FLAGS.batch_size)])
         analysis, synthesis = klt.linear_transform_code(
-            patches, FLAGS.lmbda, FLAGS.num_filters, seed=FLAGS.seed
+            patches, FLAGS.lmbda, FLAGS.num_filters, num_latents(), seed=FLAGS.seed
         )
         model.analysis.set_plain_weights(analysis)
         model.synthesis.set_plain_weights(synthesis)
@@ -288,12 +297,12 @@ def rounded_latents(model, images):
 
 def rate_point_of(model, training, validation_figures):
     """Freezes the model: plain weights, coding tables from the training set's rounded latents."""
-    histogram = prior.latent_histogram(rounded_latents(model, training), FLAGS.num_filters)
+    histogram = prior.latent_histogram(rounded_latents(model, training), num_latents())
     arrays = lambda weights: Transform(*([np.asarray(a) for a in part] for part in weights))
     return RatePoint(
         name=FLAGS.name,
         lmbda=FLAGS.lmbda,
-        num_filters=FLAGS.num_filters,
+        num_latents=num_latents(),
         channels=int(FLAGS.channels),
         slice_length=FLAGS.slice_length,
         gdn_alpha=model.analysis.gdn_alpha,
@@ -368,6 +377,7 @@ def main(argv):
             FLAGS.distortion,
             arithmetic,
             FLAGS.relaxation,
+            num_latents(),
         )
         model.compile(
             optimizer=make_optimizer(

@@ -119,7 +119,7 @@ def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
       dtype: `float32` or `bfloat16`, the type of the factors of all products.
 
     Returns:
-      Latents `[batch, height / 16, width / 16, filters]`; one unit is one quantizer step.
+      Latents `[batch, height / 16, width / 16, num_latents]`; one unit is one quantizer step.
     """
     x = pixels
     for stage, stride in enumerate(STRIDES):
@@ -137,7 +137,7 @@ def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
     """Synthesis transform g_s of plain weights: quantized latents to pixels.
 
     Args:
-      latents: Float `[batch, height, width, filters]`.
+      latents: Float `[batch, height, width, num_latents]`.
       weights: `rate_point.Transform`, of arrays or tensors.
       alpha, epsilon: Exponents of IGDN.
       dtype: `float32` or `bfloat16`, the type of the factors of all products.
@@ -169,9 +169,12 @@ class PlainWeights(NamedTuple):
 class _Transform(tf.keras.layers.Layer):
     """What both transforms share: Fourier-parameterized kernels, biases and tfc's GDN parameters."""
 
-    def __init__(self, num_filters, channels, gdn_alpha, gdn_epsilon, convolution_dtype, **kwargs):
+    def __init__(
+        self, num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_filters = num_filters
+        self.num_latents = num_latents
         self.channels = channels
         self.gdn_alpha = gdn_alpha
         self.gdn_epsilon = gdn_epsilon
@@ -244,7 +247,8 @@ class AnalysisTransform(_Transform):
     followed by GDN. `call` is `analyze` of the current weights.
 
     Attributes:
-      num_filters: Filters N of every stage.
+      num_filters: Filters N of the stages that GDN follows.
+      num_latents: Filters M of the last stage, the channels of the latents.
       channels: Colour channels, 3 or 1.
       gdn_alpha, gdn_epsilon: Exponents of GDN: 2 and ½ in the paper, 1 and 1 simplified.
       convolution_dtype: `float32`, or `bfloat16` for processors that multiply it faster;
@@ -252,14 +256,14 @@ class AnalysisTransform(_Transform):
     """
 
     def _kernel_shapes(self):
-        n = self.num_filters
-        return [[9, 9, self.channels, n], [5, 5, n, n], [5, 5, n, n]]
+        n, m = self.num_filters, self.num_latents
+        return [[9, 9, self.channels, n], [5, 5, n, n], [5, 5, n, m]]
 
     def _bias_size(self, kernel_shape):
         return kernel_shape[3]
 
     def call(self, pixels):
-        """Maps pixels `[batch, height, width, channels]`, 0–255, to latents `[batch, h, w, filters]`."""
+        """Maps pixels `[batch, height, width, channels]`, 0–255, to latents `[batch, h, w, num_latents]`."""
         return analyze(
             pixels, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
         )
@@ -272,14 +276,14 @@ class SynthesisTransform(_Transform):
     """
 
     def _kernel_shapes(self):
-        n = self.num_filters
-        return [[5, 5, n, n], [5, 5, n, n], [9, 9, self.channels, n]]
+        n, m = self.num_filters, self.num_latents
+        return [[5, 5, n, m], [5, 5, n, n], [9, 9, self.channels, n]]
 
     def _bias_size(self, kernel_shape):
         return kernel_shape[2]
 
     def call(self, latents):
-        """Maps latents `[batch, h, w, filters]` to pixels `[batch, 16 h, 16 w, channels]`, 0–255."""
+        """Maps latents `[batch, h, w, num_latents]` to pixels `[batch, 16 h, 16 w, channels]`, 0–255."""
         return synthesize(
             latents, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
         )

@@ -50,7 +50,7 @@ def main():
     for name in names:
         model = codec.load(name)
         point = export.load_rate_point(str(model.folder))
-        prior = FactorizedPrior(batch_shape=[point.num_filters])
+        prior = FactorizedPrior(batch_shape=[point.num_latents])
         set_prior_parameters(prior, point.prior)
         default = tfc.ContinuousBatchedEntropyModel(
             prior, coding_rank=3, compression=True, offset_heuristic=False
@@ -62,12 +62,12 @@ def main():
             floating = tf.constant(latents[None], tf.float32)
             strings = default.compress(floating).numpy()
             predicted = float(default(floating, training=False)[1][0])
-            shipped = bits_with_shipped_tables(point.tables, latents.reshape(-1, point.num_filters))
+            shipped = bits_with_shipped_tables(point.tables, latents.reshape(-1, point.num_latents))
             whole = 8 * len(model.compress(pixels))
             area = pixels.shape[0] * pixels.shape[1]
             figures.append(np.array([8 * len(strings[0]), shipped, whole, predicted]) / area)
         usual, shipped, whole, predicted = np.mean(figures, 0)
-        silent = point.num_filters - len(point.tables.active)
+        silent = point.num_latents - len(point.tables.active)
         print(
             f"{name:16s}{silent:10d}{usual:13.4f}{shipped:10.4f}{shipped / usual - 1:8.1%}{whole:10.4f}{predicted:10.4f}",
             flush=True,

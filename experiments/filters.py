@@ -40,7 +40,7 @@ def responses(rate_point, channels):
     """What one step of a latent adds to a picture: `[len(channels), 80, 80, 3]`."""
     from balle2017.transforms import synthesize
 
-    latents = np.zeros([len(channels) + 1, 5, 5, rate_point.num_filters], np.float32)
+    latents = np.zeros([len(channels) + 1, 5, 5, rate_point.num_latents], np.float32)
     latents[:] = rate_point.tables.constants
     for i, channel in enumerate(channels):
         latents[i, 2, 2, channel] += FLAGS.step
@@ -67,7 +67,7 @@ def main(argv):
     def half(energy):
         return int(np.searchsorted(np.cumsum(energy**2), 0.9 * np.sum(energy**2))) + 1
 
-    print(f"{rate_point.name}: λ = {rate_point.lmbda:g}, {rate_point.num_filters} filters, {len(active)} active latents")
+    print(f"{rate_point.name}: λ = {rate_point.lmbda:g}, {rate_point.num_filters} filters, {len(active)} of {rate_point.num_latents} latents active")
     print(f"90 % of the energy of the first filters is in {half(first_energy)}, of the last in {half(last_energy)}.")
     pools = [*rate_point.analysis.gammas, *rate_point.synthesis.gammas]
     for title, gamma in zip(("GDN 1", "GDN 2", "IGDN 1", "IGDN 2"), pools):

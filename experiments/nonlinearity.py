@@ -59,7 +59,7 @@ def make_model(kind):
             return x * transforms.PIXEL_SCALE
 
     model = RateDistortionModel(FLAGS.lmbda, FLAGS.num_filters)
-    settings = (FLAGS.num_filters, 3, 2, 0.5, "float32")
+    settings = (FLAGS.num_filters, FLAGS.num_filters, 3, 2, 0.5, "float32")
     model.analysis, model.synthesis = Analysis(*settings), Synthesis(*settings)
     model.analysis.build([None, None, None, 3])
     model.synthesis.build([None, None, None, FLAGS.num_filters])

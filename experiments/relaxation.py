@@ -30,7 +30,7 @@ def measure(rate_point, pixels, seed):
     from balle2017.prior import FactorizedPrior, set_prior_parameters
     from balle2017.transforms import analyze, synthesize
 
-    prior = FactorizedPrior(batch_shape=[rate_point.num_filters])
+    prior = FactorizedPrior(batch_shape=[rate_point.num_latents])
     set_prior_parameters(prior, rate_point.prior)
     exponents = rate_point.gdn_alpha, rate_point.gdn_epsilon
     latents = analyze(pixels, rate_point.analysis, *exponents)

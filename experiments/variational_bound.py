@@ -46,7 +46,12 @@ def terms(rate_point, images, seed):
 
     channels = rate_point.channels
     model = RateDistortionModel(
-        rate_point.lmbda, rate_point.num_filters, channels, rate_point.gdn_alpha, rate_point.gdn_epsilon
+        rate_point.lmbda,
+        rate_point.num_filters,
+        channels,
+        rate_point.gdn_alpha,
+        rate_point.gdn_epsilon,
+        num_latents=rate_point.num_latents,
     )
     model.analysis.set_plain_weights(rate_point.analysis)
     model.synthesis.set_plain_weights(rate_point.synthesis)

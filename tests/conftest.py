@@ -16,7 +16,7 @@ def random_cdf(random, size):
     return np.concatenate([[0], np.cumsum(pmf)]).astype(np.int32)
 
 
-def random_rate_point(name="tiny-1", num_filters=12, channels=3, slice_length=7, seed=0):
+def random_rate_point(name="tiny-1", num_filters=8, num_latents=12, channels=3, slice_length=7, seed=0):
     """An untrained rate point, whose latents often need the escape code."""
     random = np.random.default_rng(seed)
 
@@ -32,31 +32,31 @@ def random_rate_point(name="tiny-1", num_filters=12, channels=3, slice_length=7,
             gammas=[(0.1 * np.eye(num_filters)).astype(np.float32)] * 2,
         )
 
-    n, c = num_filters, channels
-    cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(n)]
-    for inactive in (1, 2, n - 1):
+    n, m, c = num_filters, num_latents, channels
+    cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(m)]
+    for inactive in (1, 2, m - 1):
         cdfs[inactive] = None
-    last = normal(5, 5, n, n) * np.linspace(1, 40, n, dtype=np.float32)
+    last = normal(5, 5, n, m) * np.linspace(1, 40, m, dtype=np.float32)
     return RatePoint(
         name=name,
         lmbda=0.01,
-        num_filters=n,
+        num_latents=m,
         channels=c,
         slice_length=slice_length,
         gdn_alpha=2,
         gdn_epsilon=0.5,
-        analysis=transform([normal(9, 9, c, n), normal(5, 5, n, n), last], [n, n, n]),
+        analysis=transform([normal(9, 9, c, n), normal(5, 5, n, n), last], [n, n, m]),
         synthesis=transform(
-            [normal(5, 5, n, n), normal(5, 5, n, n), normal(9, 9, c, n)], [n, n, c]
+            [normal(5, 5, n, m), normal(5, 5, n, n), normal(9, 9, c, n)], [n, n, c]
         ),
         tables=CodingTables(
-            offsets=random.integers(-4, 1, n).astype(np.int32),
+            offsets=random.integers(-4, 1, m).astype(np.int32),
             cdfs=cdfs,
-            constants=np.where([cdf is None for cdf in cdfs], random.integers(-2, 3, n), 0).astype(
+            constants=np.where([cdf is None for cdf in cdfs], random.integers(-2, 3, m), 0).astype(
                 np.int32
             ),
         ),
-        prior={"matrix": normal(n, 3)},
+        prior={"matrix": normal(m, 3)},
         info={"steps": 0},
     )
 

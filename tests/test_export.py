@@ -70,7 +70,7 @@ def test_rate_point_comes_back(tiny_rate_point, tiny_models_dir):
     for field in (
         "name",
         "lmbda",
-        "num_filters",
+        "num_latents",
         "channels",
         "slice_length",
         "gdn_alpha",

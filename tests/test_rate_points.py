@@ -38,7 +38,7 @@ def figures(photograph):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_file_is_as_large_as_the_prior_predicts(name, photograph, figures):
     point = export.load_rate_point(os.path.join(ROOT, "saved_models", name))
-    histogram = latent_histogram(model(name).analyze(photograph), point.num_filters)
+    histogram = latent_histogram(model(name).analyze(photograph), point.num_latents)
     predicted = table_bits(point.tables, histogram) / 8
     assert abs(len(figures[name][0]) - predicted) <= 0.01 * predicted + 40
 

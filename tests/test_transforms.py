@@ -57,10 +57,10 @@ def test_upsampling_is_the_adjoint_of_downsampling(size, stride, out):
 def test_layers_are_the_plain_functions_of_their_weights(alpha, epsilon, channels):
     random = np.random.default_rng(2)
     pixels = random.uniform(0, 255, [1, 32, 48, channels]).astype(np.float32)
-    analysis = transforms.AnalysisTransform(8, channels, alpha, epsilon, "float32")
-    synthesis = transforms.SynthesisTransform(8, channels, alpha, epsilon, "float32")
+    analysis = transforms.AnalysisTransform(8, 12, channels, alpha, epsilon, "float32")
+    synthesis = transforms.SynthesisTransform(8, 12, channels, alpha, epsilon, "float32")
     latents = analysis(pixels)
-    assert latents.shape == [1, 2, 3, 8]
+    assert latents.shape == [1, 2, 3, 12]
     assert synthesis(latents).shape == pixels.shape
     np.testing.assert_allclose(
         latents, transforms.analyze(pixels, plain(analysis), alpha, epsilon), rtol=1e-4, atol=1e-4
@@ -71,8 +71,8 @@ def test_layers_are_the_plain_functions_of_their_weights(alpha, epsilon, channel
 
 
 def test_plain_weights_can_be_put_back():
-    first = transforms.AnalysisTransform(8, 3, 2, 0.5, "float32")
-    second = transforms.AnalysisTransform(8, 3, 2, 0.5, "float32")
+    first = transforms.AnalysisTransform(8, 8, 3, 2, 0.5, "float32")
+    second = transforms.AnalysisTransform(8, 8, 3, 2, 0.5, "float32")
     first.build([None, None, None, 3])
     second.build([None, None, None, 3])
     second.set_plain_weights(plain(first))

@@ -49,7 +49,7 @@ def load_rate_point():
     return RatePoint(
         name=TINY,
         lmbda=0.01,
-        num_filters=count,
+        num_latents=count,
         channels=3,
         slice_length=int(arrays["slice_length"]),
         gdn_alpha=2,
