@@ -212,10 +212,10 @@ class Refinement:
           The bytes of the file that comes closest.
         """
         best = _Closest(target, strict, tolerance)
-        lmbda, refined = self._search(STAGES[:1], lmbda, encode, best)
+        lmbda, refined = self._search(STAGES[1:2], lmbda, encode, best)
         if effort > 1:
             best = _Closest(target, strict, tolerance)
-            refined._run(STAGES[1:effort], lmbda)
+            refined._run(STAGES[2:effort], lmbda)
             best.add(encode(refined.latents))
             if not best.fits:
                 refined._search((_TUNING,), lmbda, encode, best)
