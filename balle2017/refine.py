@@ -213,7 +213,7 @@ class Refinement:
         """
         best = _Closest(target, strict, tolerance)
         lmbda, refined = self._search(STAGES[1:2], lmbda, encode, best)
-        if effort > 1:
+        if effort > 2:
             best = _Closest(target, strict, tolerance)
             refined._run(STAGES[2:effort], lmbda)
             best.add(encode(refined.latents))
