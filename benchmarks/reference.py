@@ -26,20 +26,21 @@ class ReferenceModel(tf.keras.Model):
 
     Args:
       lmbda: The λ of `rate + λ · distortion`.
-      num_filters: Filters of every stage.
+      num_filters: Filters of the stages that GDN follows.
+      num_latents: Filters of the last stage.
       **gdn: Arguments of `tfc.GDN` other than its defaults.
     """
 
-    def __init__(self, lmbda, num_filters=128, **gdn):
+    def __init__(self, lmbda, num_filters=128, num_latents=128, **gdn):
         super().__init__()
         self.lmbda = lmbda
-        n = num_filters
+        n, m = num_filters, num_latents
         self.analysis = tf.keras.Sequential(
             [
-                tf.keras.layers.Rescaling(1 / 255),
+                tf.keras.layers.Rescaling(1 / PIXEL_SCALE),
                 _stage(n, 9, 4, False, True, tfc.GDN(**gdn)),
                 _stage(n, 5, 2, False, True, tfc.GDN(**gdn)),
-                _stage(n, 5, 2, False, False, None),
+                _stage(m, 5, 2, False, False, None),
             ]
         )
         self.synthesis = tf.keras.Sequential(
@@ -47,10 +48,10 @@ class ReferenceModel(tf.keras.Model):
                 _stage(n, 5, 2, True, True, tfc.GDN(inverse=True, **gdn)),
                 _stage(n, 5, 2, True, True, tfc.GDN(inverse=True, **gdn)),
                 _stage(3, 9, 4, True, True, None),
-                tf.keras.layers.Rescaling(255.0),
+                tf.keras.layers.Rescaling(PIXEL_SCALE),
             ]
         )
-        self.prior = tfc.NoisyDeepFactorized(batch_shape=(n,))
+        self.prior = tfc.NoisyDeepFactorized(batch_shape=(m,))
         self.build((None, None, None, 3))
 
     def call(self, images, training=False):
@@ -80,11 +81,13 @@ class ReferenceCodec:
 
     def __init__(self, rate_point):
         gdn = dict(alpha_parameter=rate_point.gdn_alpha, epsilon_parameter=rate_point.gdn_epsilon)
-        self._model = ReferenceModel(rate_point.lmbda, rate_point.num_filters, **gdn)
+        self._model = ReferenceModel(
+            rate_point.lmbda, rate_point.num_filters, rate_point.num_latents, **gdn
+        )
         self._bias = tf.constant(rate_point.analysis.biases[2])
         _assign(self._model.analysis, rate_point.analysis, kernel_axes=(0, 1, 2, 3))
         _assign(self._model.synthesis, rate_point.synthesis, kernel_axes=(0, 1, 3, 2))
-        prior = FactorizedPrior(batch_shape=[rate_point.num_filters])
+        prior = FactorizedPrior(batch_shape=[rate_point.num_latents])
         set_prior_parameters(prior, rate_point.prior)
         self._entropy_model = tfc.ContinuousBatchedEntropyModel(
             prior, coding_rank=3, compression=True, offset_heuristic=False
