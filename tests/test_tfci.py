@@ -121,7 +121,7 @@ def test_target_bpp(capsys):
 def test_models(capsys, tmp_path):
     assert tfci.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["tiny-1", "0.01", "12"]
+    assert lines[1].split() == ["tiny-1", "0.01", "8", "12"]
     os.mkdir("empty")
     fails(capsys, ["models", "--models_dir", "empty"], 1, "No models are installed")
     fails(capsys, ["models", "--models_dir", "nowhere"], 2, "no folder of models")
