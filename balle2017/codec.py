@@ -335,7 +335,7 @@ class Model:
     def _refinement(self, pixels):
         """The latents of a picture at effort 0, to be refined."""
         tensorflow()
-        from balle2017 import export, refine
+        from balle2017 import export, refine, transforms
 
         with self._refiner_lock:
             if self._refiner is None:
@@ -343,7 +343,8 @@ class Model:
                     rate_point = export.load_rate_point(str(self.folder))
                 except (OSError, ValueError) as error:
                     raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
-                refiner = refine.Refiner(rate_point, refine.descent_dtype())
+                fast = "bfloat16" if transforms.processor_has_bfloat16() else "float32"
+                refiner = refine.Refiner(rate_point, fast)
                 # Transforms may be computed otherwise than when the model was exported.
                 test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
                 test = test[:, :, : self.channels]

@@ -269,6 +269,18 @@ def write_file(path, text):
     os.replace(temporary, path)
 
 
+def update_readme(path, text, name):
+    """Replaces what stands between the markers of a name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    content = path.read_text() if path.exists() else ""
+    if content.count(begin) != 1 or content.count(end) != 1:
+        print(f"{path} has no pair of markers {begin} and {end}: it stays as it is.")
+        return
+    before, rest = content.split(begin)
+    _, after = rest.split(end)
+    write_file(path, f"{before}{begin}\n{text}\n{end}{after}")
+
+
 def choose(names, qualities, models_dir=None):
     """Codecs and their qualities from the command line's words.
 

@@ -547,18 +547,7 @@ def _read_arrays(directory, part):
         for node in function.node_def:
             if node.op == "Const" and node.name.startswith(CONSTANT):
                 arrays[node.name[len(CONSTANT) :]] = tf.make_ndarray(node.attr["value"].tensor)
-    return arrays or _read_variables(path)
-
-
-def _read_variables(path):
-    """Arrays of a SavedModel of an earlier version, which kept them as variables."""
-    reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
-    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
-    return {
-        key[: -len(suffix)]: reader.get_tensor(key)
-        for key in reader.get_variable_to_shape_map()
-        if key.endswith(suffix)
-    }
+    return arrays
 
 
 def _read_transform(arrays, name):

@@ -80,7 +80,7 @@ def linear_transform_code(patches, lmbda, num_filters, num_latents=None, gdn_gam
             x = _blocks(x, 2)
         directions, variances = principal_components(x.reshape(-1, x.shape[-1]))
         outputs = num_filters if stage < 2 else num_latents or num_filters
-        directions = np.ascontiguousarray(directions[:, :outputs])
+        directions = directions[:, :outputs]
         x = x @ directions
         inputs = directions.shape[0] // block**2
         wide = channels if stage == 0 else num_filters

@@ -333,15 +333,6 @@ class Refinement:
         return self._pixels[STRIDE * y0 : STRIDE * y1, STRIDE * x0 : STRIDE * x1].astype(np.float32)
 
 
-def descent_dtype():
-    """The type that this processor multiplies fastest: bfloat16 where it does so natively."""
-    try:
-        with open("/proc/cpuinfo") as info:
-            return tf.bfloat16 if "avx512_bf16" in info.read() else tf.float32
-    except OSError:
-        return tf.float32
-
-
 def count_steps(effort):
     """Steps of descent for each tile."""
     return sum(stage.steps for stage in STAGES[:effort])

@@ -26,6 +26,7 @@ from balle2017.model import (
 )
 from balle2017.rate_point import STRIDE, RatePoint, Transform
 from balle2017.soap import SOAP
+from balle2017.transforms import processor_has_bfloat16
 
 EXAMPLE_IMAGES = os.path.join(os.path.dirname(__file__), "examples")
 
@@ -90,15 +91,6 @@ def die(sentence):
     """Ends the program with one sentence."""
     print(f"balle2017.train: {sentence}", file=sys.stderr)
     sys.exit(1)
-
-
-def processor_has_bfloat16():
-    """Whether this processor multiplies bfloat16 natively (else it is slower than float32)."""
-    try:
-        with open("/proc/cpuinfo") as info:
-            return "avx512_bf16" in info.read()
-    except OSError:
-        return False
 
 
 def use_threads_well():

@@ -18,6 +18,15 @@ from balle2017.rdft import rdft_basis
 PIXEL_SCALE = 16.0
 
 
+def processor_has_bfloat16():
+    """Whether this processor multiplies bfloat16 natively (else it is slower than float32)."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            return "avx512_bf16" in info.read()
+    except OSError:
+        return False
+
+
 def pad_to_multiple(image, multiple):
     """Pads `[batch, height, width, channels]` at the bottom and right by repeating the edge."""
     height, width = tf.shape(image)[1], tf.shape(image)[2]

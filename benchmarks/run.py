@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import json
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -25,7 +26,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from balle2017 import codec, codecs, images, metrics
+from balle2017 import codec, codecs, evaluate, images, metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LARGE = 2832, 4240
@@ -57,7 +58,7 @@ def main():
     with open(args.json, "w") as file:
         json.dump(results, file, indent=1, ensure_ascii=False)
     if args.update_readme:
-        update(os.path.join(ROOT, "README.md"), text)
+        evaluate.update_readme(pathlib.Path(ROOT, "README.md"), text, "bench")
 
 
 def measure(args):
@@ -356,18 +357,6 @@ def commands_table(results):
         ratio = "" if folder else f"{values[1] / base:.2f}"
         lines.append(f"| {title} | {spread(values, 1)} | {ratio} | {speed} |")
     return lines
-
-
-def update(path, text):
-    """Replaces what stands between the markers in README.md."""
-    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
-    with open(path, encoding="utf-8") as file:
-        before, _, rest = file.read().partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        sys.exit(f"{path} has no {begin} … {end}.")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 if __name__ == "__main__":

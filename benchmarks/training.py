@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from balle2017.model import RateDistortionModel
 from balle2017.soap import SOAP
-from balle2017.train import processor_has_bfloat16, use_threads_well
+from balle2017.train import use_threads_well
+from balle2017.transforms import processor_has_bfloat16
 from reference import ReferenceModel  # beside this file
 
 

@@ -134,7 +134,7 @@ def main(argv):
     out = pathlib.Path(FLAGS.out)
     draw(rows, out / "kodak.png")
     evaluate.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
-    rd.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
+    evaluate.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
 
 
 if __name__ == "__main__":

@@ -153,18 +153,6 @@ def write_model_figures(family, points):
         evaluate.write_file(file, json.dumps(info, indent=2) + "\n")
 
 
-def update_readme(path, text, name="rd"):
-    """Replaces what stands between the markers of a name."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    content = path.read_text() if path.exists() else ""
-    if content.count(begin) != 1 or content.count(end) != 1:
-        print(f"{path} has no pair of markers {begin} and {end}: it stays as it is.")
-        return
-    before, rest = content.split(begin)
-    _, after = rest.split(end)
-    evaluate.write_file(path, f"{before}{begin}\n{text}\n{end}{after}")
-
-
 def main(argv):
     del argv
     paths = kodak.find_images()
@@ -209,7 +197,7 @@ def main(argv):
     content = {codec.name: evaluate.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
     evaluate.write_file(out / "kodak.json", json.dumps(content, indent=1))
     readme = [caption, "", *short, "", "The same codecs, measured here and as others published them:", "", *agreement]
-    update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme))
+    evaluate.update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme), "rd")
     for family in families:
         write_model_figures(family, points[family.name])
 
