@@ -292,6 +292,7 @@ class Model:
 
     def count_steps(self, pixels, effort):
         """How many steps `compress` reports to its `progress`."""
+        tensorflow()
         from balle2017 import refine
 
         rows, cols = _tiling(*_latent_size(pixels), 2 * refine.CONTEXT)
