@@ -20,7 +20,6 @@ import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from PIL import Image
 
 from balle2017 import convert, images
 from balle2017.bitstream import BitstreamError
@@ -88,8 +87,7 @@ class Convert(beam.DoFn):
         self.output = output
 
     def setup(self):
-        # Pillow's own limit, in each worker process, gives way to --max_pixels.
-        Image.MAX_IMAGE_PIXELS = self.options.max_pixels // 2 + 1
+        images.set_limit(self.options.max_pixels)
 
     def process(self, file):
         path = file.metadata.path

@@ -268,6 +268,17 @@ class Model:
             bands = [refinement.latents]
         return self._pack(bands, pixels, metadata)
 
+    def compress_by_effort(self, pixels):
+        """Yields the files of effort 1, 2, … 9, as `compress` makes them.
+
+        Each goes on from the one before, so that all together take as long as the last alone.
+        """
+        pixels = self._checked(pixels, MAX_EFFORT)
+        refinement = self._refinement(pixels)
+        for effort in range(1, MAX_EFFORT + 1):
+            refinement.run(effort, self.info["lambda"])
+            yield self._pack([refinement.latents], pixels, None)
+
     def compress_to_size(self, pixels, size, effort=1, strict=False, metadata=None) -> bytes:
         """Like `compress`, with the λ at which the file has a number of bytes.
 

@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import io
 import math
+import time
 
 import numpy as np
 import PIL
@@ -51,6 +52,12 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def decode(self, data):
         """Decodes a file made by `encode` to uint8 `[height, width, 3]`."""
+
+    def timed_encode(self, pixels, quality):
+        """What `encode` returns, and how many seconds it takes."""
+        start = time.perf_counter()
+        data = self.encode(pixels, quality)
+        return data, time.perf_counter() - start
 
     def warm_up(self, pixels, quality):
         """Loads libraries and models, as a first use does, which no time should include."""

@@ -25,6 +25,7 @@ notes and thumbnails always are, as they hold positions and old pixels too.
 import dataclasses
 import io
 import re
+import warnings
 from typing import Dict, List
 
 import numpy as np
@@ -117,6 +118,13 @@ def write(target, pixels, metadata=None, format="PNG"):
         if isinstance(error, OSError) and error.errno:
             raise
         raise ImageError(f"The picture cannot be written as {format} ({error}).") from None
+
+
+def set_limit(max_pixels):
+    """Lets a number of pixels be the limit of this process, in place of Pillow's own."""
+    # Pillow warns at its limit, and refuses at twice as many.
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2 + 1
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def format_of(path):

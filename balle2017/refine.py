@@ -171,6 +171,7 @@ class Refinement:
         self._refiner = refiner
         self._pixels = pixels
         self._tiles = tiles
+        self._effort = 0
         height, width = (-(-side // STRIDE) for side in pixels.shape[:2])
         self._y = np.empty([height, width, refiner.num_latents], np.float32)
         for top, bottom, left, right in tiles:
@@ -184,7 +185,9 @@ class Refinement:
         self._known = {}
 
     def run(self, effort, lmbda, progress=None):
-        """Refines all of the image; what is kept is the best, the latents so far included.
+        """Refines all of the image up to an effort, from the one that it has reached.
+
+        What is kept is the best, the latents so far included.
 
         Args:
           effort: 1 to `len(STAGES)`.
@@ -192,7 +195,8 @@ class Refinement:
           progress: Function of the steps done since its last call, and of the Lagrangian of the
             part worked on, in bits per pixel.
         """
-        self._run(STAGES[:effort], lmbda, progress=progress)
+        self._run(STAGES[self._effort : effort], lmbda, progress=progress)
+        self._effort = effort
 
     def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004):
         """Refines for the λ at which the file has a given size.

@@ -5,9 +5,7 @@ import io
 import os
 import signal
 import sys
-import warnings
 
-from PIL import Image
 from tqdm import tqdm
 
 from balle2017 import bitstream, codec, convert, folders, images
@@ -55,7 +53,7 @@ OUTPUT is INPUT.png by default, and its extension says the format; - is standard
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     args = _parser().parse_args(argv)
-    _quiet_pillow(args)
+    images.set_limit(args.max_pixels)
     try:
         # Ended by another program is like ended by the user.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -319,12 +317,6 @@ def _options(args, **options):
         arithmetic=args.arithmetic,
         **options,
     )
-
-
-def _quiet_pillow(args):
-    """Lets `--max_pixels` be the limit, in place of Pillow's own; Pillow warns at half of it."""
-    Image.MAX_IMAGE_PIXELS = args.max_pixels // 2 + 1
-    warnings.filterwarnings("ignore", module="PIL")
 
 
 def _source_and_target(args, suffix):

@@ -4,7 +4,8 @@ Each is given twice: as a pure function of plain weights, which is what ships,
 and as a Keras layer that makes those weights from trainable parameters.
 """
 
-from typing import List, NamedTuple
+import functools
+from typing import Any, Callable, List, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -117,6 +118,57 @@ def phase_kernel(kernel, stride):
     return tf.reshape(kernel, [3, 3, inputs, stride * stride * out])
 
 
+class Stage(NamedTuple):
+    """One step of a transform.
+
+    Attributes:
+      name: For people, such as `convolution 1` or `IGDN 2`.
+      function: The step.
+      matrix: What it multiplies by: a kernel or γ.
+    """
+
+    name: str
+    function: Callable[[tf.Tensor], tf.Tensor]
+    matrix: Any
+
+
+def analysis_stages(weights, alpha, epsilon, dtype=tf.float32):
+    """Yields the `Stage`s of `analyze`: three convolutions, and GDN between them."""
+    for stage, stride in enumerate(STRIDES):
+        kernel, bias = weights.kernels[stage], weights.biases[stage]
+        if stage == 0:
+            # Exact, as the scale is a power of two, and there are fewer weights than pixels.
+            kernel = kernel / PIXEL_SCALE
+        convolution = functools.partial(
+            downsampled_convolution, kernel=kernel, bias=bias, stride=stride, dtype=dtype
+        )
+        yield Stage(f"convolution {stage + 1}", convolution, kernel)
+        if stage < 2:
+            beta, gamma = weights.betas[stage], weights.gammas[stage]
+            normalization = functools.partial(
+                gdn, beta=beta, gamma=gamma, alpha=alpha, epsilon=epsilon, dtype=dtype
+            )
+            yield Stage(f"GDN {stage + 1}", normalization, gamma)
+
+
+def synthesis_stages(weights, alpha, epsilon, dtype=tf.float32):
+    """Yields the `Stage`s of `synthesize`: three convolutions, and IGDN between them."""
+    for stage, stride in enumerate(reversed(STRIDES)):
+        if stage > 0:
+            beta, gamma = weights.betas[stage - 1], weights.gammas[stage - 1]
+            normalization = functools.partial(
+                gdn, beta=beta, gamma=gamma, alpha=alpha, epsilon=epsilon, inverse=True, dtype=dtype
+            )
+            yield Stage(f"IGDN {stage}", normalization, gamma)
+        kernel, bias = weights.kernels[stage], weights.biases[stage]
+        if stage == 2:
+            kernel, bias = kernel * PIXEL_SCALE, bias * PIXEL_SCALE
+        convolution = functools.partial(
+            upsampled_convolution, kernel=kernel, bias=bias, stride=stride, dtype=dtype
+        )
+        yield Stage(f"convolution {stage + 1}", convolution, kernel)
+
+
 def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
     """Analysis transform g_a of plain weights: pixels to unquantized latents.
 
@@ -131,14 +183,8 @@ def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
       Latents `[batch, height / 16, width / 16, num_latents]`; one unit is one quantizer step.
     """
     x = pixels
-    for stage, stride in enumerate(STRIDES):
-        kernel, bias = weights.kernels[stage], weights.biases[stage]
-        if stage == 0:
-            # Exact, as the scale is a power of two, and there are fewer weights than pixels.
-            kernel = kernel / PIXEL_SCALE
-        x = downsampled_convolution(x, kernel, bias, stride, dtype)
-        if stage < 2:
-            x = gdn(x, weights.betas[stage], weights.gammas[stage], alpha, epsilon, dtype=dtype)
+    for stage in analysis_stages(weights, alpha, epsilon, dtype):
+        x = stage.function(x)
     return x
 
 
@@ -155,14 +201,8 @@ def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
       Pixels `[batch, 16 * height, 16 * width, channels]` on the 0–255 scale, neither rounded nor clipped.
     """
     x = latents
-    for stage, stride in enumerate(reversed(STRIDES)):
-        if stage > 0:
-            beta, gamma = weights.betas[stage - 1], weights.gammas[stage - 1]
-            x = gdn(x, beta, gamma, alpha, epsilon, inverse=True, dtype=dtype)
-        kernel, bias = weights.kernels[stage], weights.biases[stage]
-        if stage == 2:
-            kernel, bias = kernel * PIXEL_SCALE, bias * PIXEL_SCALE
-        x = upsampled_convolution(x, kernel, bias, stride, dtype)
+    for stage in synthesis_stages(weights, alpha, epsilon, dtype):
+        x = stage.function(x)
     return x
 
 

@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +101,7 @@ def measure(args):
     steps = take_turns(tasks, 5 if args.quick else 15, progress)
     progress.close()
     return {
-        "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
+        "machine": f"{evaluate.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
         "model": args.model,
         "background_cores": load.cores(),
         "area": {"small": pixels.shape[0] * pixels.shape[1], "large": LARGE[0] * LARGE[1]},
@@ -232,18 +231,6 @@ def mirror(pixels, height, width):
     tile = np.concatenate([tile, tile[:, ::-1]], 1)
     repeats = -(-height // tile.shape[0]), -(-width // tile.shape[1]), 1
     return np.ascontiguousarray(np.tile(tile, repeats)[:height, :width])
-
-
-def processor():
-    """The processor's name, and how it multiplies bfloat16."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            text = file.read()
-    except OSError:
-        return platform.processor()
-    name = re.search(r"model name\s*: (.*)", text)
-    features = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if re.search(rf"\b{f}\b", text)]
-    return f"{name.group(1) if name else platform.machine()} ({', '.join(features[:2])})"
 
 
 def report(results):

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017 import bitstream, images
-from balle2017.rate_point import STRIDE, STRIDES
-from balle2017.transforms import PIXEL_SCALE, downsampled_convolution, gdn, pad_to_multiple, upsampled_convolution
+from balle2017.rate_point import STRIDE
+from balle2017.transforms import analysis_stages, pad_to_multiple, synthesis_stages
 
 
 def stages(model, rate_point, path, dtype):
@@ -33,18 +33,12 @@ def stages(model, rate_point, path, dtype):
         lambda p: tf.cast(pad_to_multiple(p, STRIDE), tf.float32),
         tf.constant(pixels[None]),
     )
-    form = rate_point.gdn_alpha, rate_point.gdn_epsilon
-    for stage, stride in enumerate(STRIDES):
-        w = rate_point.analysis
-        kernel, bias = w.kernels[stage] / np.float32(1 if stage else PIXEL_SCALE), w.biases[stage]
-        name = f"convolution {stage + 1}: {len(kernel)}×{len(kernel)}, ↓{stride}"
-        x = _add(
-            encoding, name, lambda x: downsampled_convolution(x, kernel, bias, stride, dtype), x,
-            kernel.size / stride**2,
-        )
-        if stage < 2:
-            beta, gamma = w.betas[stage], w.gammas[stage]
-            x = _add(encoding, f"GDN {stage + 1}", lambda x: gdn(x, beta, gamma, *form, dtype=dtype), x, gamma.size)
+    form = rate_point.gdn_alpha, rate_point.gdn_epsilon, dtype
+    for stage in analysis_stages(rate_point.analysis, *form):
+        is_kernel = stage.matrix.ndim == 4
+        stride = stage.function.keywords["stride"] if is_kernel else 1
+        name = f"{stage.name}: {_size(stage)}, ↓{stride}" if is_kernel else stage.name
+        x = _add(encoding, name, stage.function, x, stage.matrix.size / stride**2)
     x = _add(encoding, "quantization", lambda x: tf.cast(tf.round(x), tf.int32), x)
     latents = x.numpy()
     data = model.compress(pixels)
@@ -59,21 +53,17 @@ def stages(model, rate_point, path, dtype):
         ("range coding", lambda: model.decode_latents(contents), 0),
     ]
     x = tf.cast(x, tf.float32)
-    for stage, stride in enumerate(reversed(STRIDES)):
-        w = rate_point.synthesis
-        if stage > 0:
-            beta, gamma = w.betas[stage - 1], w.gammas[stage - 1]
-            x = _add(
-                decoding, f"IGDN {stage}", lambda x: gdn(x, beta, gamma, *form, inverse=True, dtype=dtype), x,
-                gamma.size,
-            )
-        scale = np.float32(PIXEL_SCALE if stage == 2 else 1)
-        kernel, bias = w.kernels[stage] * scale, w.biases[stage] * scale
-        name = f"convolution {stage + 1}: {len(kernel)}×{len(kernel)}, ↑{stride}"
-        x = _add(decoding, name, lambda x: upsampled_convolution(x, kernel, bias, stride, dtype), x, kernel.size)
+    for stage in synthesis_stages(rate_point.synthesis, *form):
+        is_kernel = stage.matrix.ndim == 4
+        name = f"{stage.name}: {_size(stage)}, ↑{stage.function.keywords['stride']}" if is_kernel else stage.name
+        x = _add(decoding, name, stage.function, x, stage.matrix.size)
     _add(decoding, "rounding", lambda x: tf.saturate_cast(tf.round(x), tf.uint8), x)
     decoding.append(("PNG encoding", lambda: images.write(io.BytesIO(), pixels), 0))
     return encoding, decoding
+
+
+def _size(stage):
+    return f"{len(stage.matrix)}×{len(stage.matrix)}"
 
 
 def _add(steps, name, function, x, products=0):
@@ -82,6 +72,7 @@ def _add(steps, name, function, x, products=0):
     Returns:
       What it computes.
     """
-    graph = tf.function(function, autograph=False).get_concrete_function(x)
+    # A lambda, as the arguments of a partial would become inputs of the graph.
+    graph = tf.function(lambda x: function(x), autograph=False).get_concrete_function(x)
     steps.append((name, lambda: graph(x), products * int(np.prod(x.shape[:3]))))
     return graph(x)

@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from balle2017 import data, transforms
 from balle2017.model import RateDistortionModel
-from balle2017.rate_point import STRIDES
 from balle2017.soap import SOAP
 import kodak
 
@@ -34,29 +33,21 @@ KINDS = {"GDN": "#d1495b", "ReLU": "#2b7bba", "none": "#8a6d3b"}
 
 def make_model(kind):
     """A `RateDistortionModel` whose transforms have another nonlinearity in the place of GDN."""
-    def apply(x, weights, stage, inverse):
-        if kind == "GDN":
-            return transforms.gdn(x, weights.betas[stage], weights.gammas[stage], 2, 0.5, inverse)
-        return tf.nn.relu(x) if kind == "ReLU" else x
+    def apply(stages, x):
+        for stage in stages:
+            if kind == "GDN" or stage.name.startswith("convolution"):
+                x = stage.function(x)
+            elif kind == "ReLU":
+                x = tf.nn.relu(x)
+        return x
 
     class Analysis(transforms.AnalysisTransform):
         def call(self, pixels):
-            weights, x = self.plain_weights(), pixels / transforms.PIXEL_SCALE
-            for stage, stride in enumerate(STRIDES):
-                kernel, bias = weights.kernels[stage], weights.biases[stage]
-                x = transforms.downsampled_convolution(x, kernel, bias, stride)
-                if stage < 2:
-                    x = apply(x, weights, stage, inverse=False)
-            return x
+            return apply(transforms.analysis_stages(self.plain_weights(), 2, 0.5), pixels)
 
     class Synthesis(transforms.SynthesisTransform):
         def call(self, latents):
-            weights, x = self.plain_weights(), latents
-            for stage, stride in enumerate(reversed(STRIDES)):
-                if stage > 0:
-                    x = apply(x, weights, stage - 1, inverse=True)
-                x = transforms.upsampled_convolution(x, weights.kernels[stage], weights.biases[stage], stride)
-            return x * transforms.PIXEL_SCALE
+            return apply(transforms.synthesis_stages(self.plain_weights(), 2, 0.5), latents)
 
     model = RateDistortionModel(FLAGS.lmbda, FLAGS.num_filters)
     settings = (FLAGS.num_filters, FLAGS.num_filters, 3, 2, 0.5, "float32")

@@ -90,6 +90,13 @@ def test_same_file_every_time(family_dir):
     assert model.compress(pixels, effort=4) == codec.Model(model.folder).compress(pixels, effort=4)
 
 
+def test_efforts_in_one_go_are_those_of_each_alone(family_dir):
+    model, pixels = codec.load("small-mse-1", family_dir), textured(64, 80)
+    files = model.compress_by_effort(pixels)
+    for effort in (1, 2, 3, 4):
+        assert next(files) == model.compress(pixels, effort=effort)
+
+
 def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
     model, pixels = codec.load("small-mse-2", family_dir), textured(210, 190)
     plain, whole = model.compress(pixels), model.compress(pixels, effort=2)
