@@ -160,10 +160,21 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
             low = middle + 1
     choices = [i for i in (low - 1, low) if 0 <= i < len(models)]
     if effort:
-        nearest = min(choices, key=lambda i: abs(np.log(compressed(i) / size)))
-        return models[nearest], models[nearest].compress_to_size(
-            pixels, size, effort, strict, metadata
-        )
+        # The nearest first; what lies too far for it, the other reaches from its side.
+        choices.sort(key=lambda i: abs(np.log(compressed(i) / size)))
+        found = []
+        for i in choices:
+            try:
+                data = models[i].compress_to_size(pixels, size, effort, strict, metadata)
+            except ModelError:
+                if i == choices[-1] and not found:
+                    raise
+                continue
+            found.append((abs(len(data) / size - 1), i, data))
+            if found[-1][0] <= 0.005:
+                break
+        _, index, data = min(found)
+        return models[index], data
     if strict:
         choices = [i for i in choices if compressed(i) <= size]
         if not choices:

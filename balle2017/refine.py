@@ -55,9 +55,9 @@ STAGES = (
     Stage(32, 0.08, 1.0, 0.4, True),
     Stage(64, 0.06, 1.0, 0.4, True),
     Stage(100, 0.06, 1.0, 0.4, True),
-    Stage(150, 0.06, 1.0, 0.4, True),
-    Stage(200, 0.06, 1.0, 0.4, True),
-    Stage(250, 0.05, 1.0, 0.4, True),
+    Stage(120, 0.06, 1.0, 0.4, True),
+    Stage(140, 0.06, 1.0, 0.4, True),
+    Stage(160, 0.05, 1.0, 0.4, True),
 )
 # Steepness of the odds of the two integers as functions of y − ⌊y⌋.
 _SCALE = 2.3
