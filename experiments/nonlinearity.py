@@ -3,7 +3,7 @@
     python experiments/nonlinearity.py
 
 Each is trained from the same random weights on the same crops, with the same
-optimizer and number of steps: by default 64 filters, λ = 0.013, 1500 steps of
+optimizer and number of steps: by default 64 filters, λ = 0.013, 3000 steps of
 8 crops of 128². This takes about 15 minutes in all on 2 cores. It is a small
 budget, far from convergence; the figures compare the three, nothing else.
 """
@@ -142,7 +142,7 @@ def main(argv):
 
 if __name__ == "__main__":
     flags.DEFINE_multi_string("data", [str(kodak.ROOT.parent / "shared/images/train")], "Training photographs.")
-    flags.DEFINE_integer("steps", 1500, "Steps of each training.")
+    flags.DEFINE_integer("steps", 3000, "Steps of each training.")
     flags.DEFINE_integer("num_filters", 64, "Filters of every stage.")
     flags.DEFINE_float("lmbda", 0.013, "λ of rate + λ · MSE.")
     flags.DEFINE_float("learning_rate", 2e-2, "Peak learning rate.")

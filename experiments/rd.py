@@ -5,9 +5,9 @@
 Writes `docs/rd/` (table, curves, JSON), the figures in each `model.json`, and
 the part of README.md between its `rd` markers; also `results/kodak/report.html`.
 
-Takes about 40 minutes for 8 models and five other codecs on 2 cores, and again
-15 for the report's pictures, most of both for AVIF and JPEG XL. What is measured
-is kept in `results/kodak`; a changed model is measured again in a minute.
+Takes 22 minutes for 8 models and five other codecs on 2 cores, and four more for
+each image of the report's viewer, most of both for AVIF and JPEG XL. What is measured
+is kept in `results/kodak`; a changed model is measured again in half a minute.
 """
 
 import json

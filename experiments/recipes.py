@@ -51,7 +51,8 @@ def train(settings, steps, steps_per_epoch, folder):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{' '.join(settings)} failed: {done.stderr.strip().splitlines()[-1]}")
-    milliseconds = int(re.findall(r"(\d+)ms/step", done.stdout)[-1])
+    time, unit = re.findall(r"(\d+)(ms|s)/step", done.stdout)[-1]
+    milliseconds = int(time) * (1000 if unit == "s" else 1)
     figures = json.loads((pathlib.Path(folder) / "recipe/model.json").read_text())["validation"]
     with open(f"{folder}/run/history.csv") as file:
         rows = list(csv.DictReader(file))
