@@ -57,7 +57,13 @@ def main(argv=None):
     try:
         # Ended by another program is like ended by the user.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough; what is left of it must not complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
     except KeyboardInterrupt:
         print("balle2017: interrupted", file=sys.stderr)
         sys.stderr.flush()

@@ -319,3 +319,13 @@ def test_five_hundred_photographs_of_which_ten_are_broken():
     assert len(listing("out")) == 490
     back = command("decompress", "out", "--out", "back")
     assert back.returncode == 0 and len(listing("back")) == 490
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe of a POSIX shell")
+def test_a_reader_that_leaves_gets_no_traceback(tiny_models_dir):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "balle2017.tfci", "models", "--models_dir", str(tiny_models_dir)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 1 and not done.stderr
