@@ -5,7 +5,7 @@
 Each recipe is a few settings of `python -m balle2017.train`. A pilot of 150 steps
 finds how long a step takes, and the schedule that follows ends when --minutes are
 over. The figures are of the photographs that are held out, with rounded latents.
-Takes about half an hour for five recipes of five minutes; nothing else should run.
+Takes some 40 minutes for five recipes of five minutes; nothing else should run.
 Writes `recipes.md` and its curves, loss against time, to `docs/experiments/`.
 """
 
