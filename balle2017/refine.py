@@ -196,7 +196,7 @@ class Refinement:
             part worked on, in bits per pixel.
         """
         self._run(STAGES[self._effort : effort], lmbda, progress=progress)
-        self._effort = effort
+        self._effort = max(self._effort, effort)
 
     def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004):
         """Refines for the λ at which the file has a given size.

@@ -58,7 +58,8 @@ def main(argv=None):
         # Ended by another program is like ended by the user.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         status = args.run(args)
-        sys.stdout.flush()
+        # Now, so that a pipe without a reader is noticed here; nothing where there is no output at all.
+        print(end="", flush=True)
         return status
     except BrokenPipeError:
         # Whoever reads the output has seen enough; what is left of it must not complain at the end.

@@ -19,14 +19,11 @@ import sys
 import tempfile
 
 from absl import app, flags
-import matplotlib
+import matplotlib.pyplot as plt
+from tqdm import tqdm
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
-from tqdm import tqdm  # noqa: E402
-
-from balle2017 import evaluate  # noqa: E402
-import kodak  # noqa: E402
+from balle2017 import evaluate
+import kodak
 
 FLAGS = flags.FLAGS
 
