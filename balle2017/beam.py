@@ -14,6 +14,7 @@ import argparse
 import io
 import logging
 import posixpath
+import shutil
 import sys
 
 import apache_beam as beam
@@ -100,9 +101,9 @@ class Convert(beam.DoFn):
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
             yield f"{path}\t{error}"
             return
-        self._write(path, result.data)
+        self._write(path, result.file)
 
-    def _write(self, path, data):
+    def _write(self, path, file):
         name = path[len(self.root) :].lstrip("/") if path.startswith(self.root) else path
         target = posixpath.join(self.output, name) + _SUFFIXES[self.command]
         folder, base = posixpath.split(target)
@@ -110,7 +111,7 @@ class Convert(beam.DoFn):
         # Under a name of its own until it is whole; a bundle that is tried again replaces it.
         temporary = posixpath.join(folder, ".part-" + base)
         with FileSystems.create(temporary, "application/octet-stream") as out:
-            out.write(bytes(data))
+            shutil.copyfileobj(file, out)
         if FileSystems.exists(target):
             FileSystems.delete([target])
         FileSystems.rename([temporary], [target])

@@ -10,6 +10,7 @@ ports, by default 8500 and 8501.
 
 import argparse
 import base64
+import io
 import json
 import os
 import re
@@ -123,7 +124,7 @@ def main(argv=None):
         else:
             (result,) = decompress(predict, args.server, [data])
             output = args.output or args.input + ".png"
-        folders.write(output, result)
+        folders.write(output, io.BytesIO(result))
     except (ServerError, BitstreamError) as error:
         return _complain(error)
     except OSError as error:

@@ -18,7 +18,7 @@ import os
 import pathlib
 import sys
 import threading
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -39,6 +39,9 @@ _SYNTHESIS_CONTEXT = (2, 1)
 # Latents in a tile with its context: about a megapixel, some 200 MB of activations.
 _TILE_SIDE = 64
 _TILE_AREA = _TILE_SIDE**2
+# Latents in a row of tiles, of which pixels and latents are in memory: tiles of wide pictures are flat.
+_BAND_AREA = 2**15
+_MIN_TILE_SIDE = 16
 # Latent positions that go through the range coder at once.
 _CODER_POSITIONS = 2**14
 
@@ -189,6 +192,16 @@ def decompress(
 ) -> Decoded:
     """Decodes a file with the model that it names.
 
+    Args and errors are those of `Decompression`.
+    """
+    decoded = Decompression(data, path, max_pixels, salvage, arithmetic)
+    pixels = decoded.whole()
+    return Decoded(pixels, decoded.model, decoded.metadata, decoded.notices, decoded.lost)
+
+
+class Decompression:
+    """A file that is decoded from top to bottom: iterate over its bands, uint8 `[rows, width, channels]`.
+
     Args:
       data: The bytes of a `.tfci` file.
       path: Folder of models, see `models_dir`.
@@ -197,26 +210,50 @@ def decompress(
         then say what is lost. Lost latents repeat those above them.
       arithmetic: See `load`.
 
+    Attributes:
+      shape: `(height, width, channels)`.
+      model: Name of the model.
+      metadata: Bytes by tag.
+      notices: Sentences for the user, if the file was damaged; complete after the last band.
+      lost: Indices of slices that could not be decoded; complete after the last band.
+
     Raises:
-      BitstreamError: If the bytes are no such file, or damaged.
+      BitstreamError: If the bytes are no such file, or damaged, which may show only in a band.
       ModelError: If the model is not installed, or another one made the file.
     """
-    notices = []
-    if salvage:
-        contents, lost, cause = bitstream.salvage(data)
-        if lost or "not damaged" not in cause:
-            notices.append(cause)
-    else:
-        contents = bitstream.unpack(data)
-    if contents.width * contents.height > max_pixels:
-        raise BitstreamError(
-            f"The picture is too large ({contents.width}×{contents.height}, more than"
-            f" {max_pixels} pixels); --max_pixels raises the limit."
-        )
-    pixels, lost = load(contents.model, path, arithmetic).decode(contents, salvage)
-    if lost:
-        notices.append(_describe_loss(contents, lost))
-    return Decoded(pixels, contents.model, contents.metadata, notices, lost)
+
+    def __init__(self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"):
+        self.notices, self.lost = [], []
+        if salvage:
+            self._contents, lost, cause = bitstream.salvage(data)
+            if lost or "not damaged" not in cause:
+                self.notices.append(cause)
+        else:
+            self._contents = bitstream.unpack(data)
+        width, height = self._contents.width, self._contents.height
+        if width * height > max_pixels:
+            raise BitstreamError(
+                f"The picture is too large ({width}×{height}, more than {max_pixels} pixels);"
+                " --max_pixels raises the limit."
+            )
+        self.shape = (height, width, self._contents.channels)
+        self.model = self._contents.model
+        self.metadata = self._contents.metadata
+        self._salvage = salvage
+        self._decoder = load(self.model, path, arithmetic)
+
+    def whole(self):
+        """All bands as one array, uint8 `[height, width, channels]`."""
+        pixels, top = np.empty(self.shape, np.uint8), 0
+        for band in self:
+            pixels[top : top + len(band)] = band
+            top += len(band)
+        return pixels
+
+    def __iter__(self):
+        yield from self._decoder.decode_bands(self._contents, self._salvage, self.lost)
+        if self.lost:
+            self.notices.append(_describe_loss(self._contents, self.lost))
 
 
 class Model:
@@ -255,7 +292,7 @@ class Model:
         """Codes a picture, uint8 `[height, width, channels]`, as the bytes of a file.
 
         Args:
-          pixels: The picture.
+          pixels: The picture, an array or `streamed.StreamedPixels`.
           metadata: Bytes by tag.
           effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
             better the longer it takes.
@@ -321,7 +358,9 @@ class Model:
         return len(rows) * len(cols) * refine.count_steps(effort)
 
     def _checked(self, pixels, effort):
-        pixels = np.asarray(pixels)
+        if effort or not hasattr(pixels, "dtype"):
+            # Refinement goes back and forth, so it takes a large picture as a whole.
+            pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != self.channels:
             raise ValueError(
                 f"{self.name} takes uint8 pixels [height, width, {self.channels}],"
@@ -348,10 +387,15 @@ class Model:
         run = max(1, _CODER_POSITIONS // self.slice_length) * self.slice_length
         waiting = np.empty([0, self.num_latents], np.int32)
         for band in bands:
-            waiting = np.concatenate([waiting, band.reshape(-1, self.num_latents)])
-            while len(waiting) > run:
-                contents.slices += self._encode_slices(waiting[:run])
-                waiting = waiting[run:]
+            band = band.reshape(-1, self.num_latents)
+            while len(waiting) + len(band) > run:
+                count = run - len(waiting)
+                full = np.concatenate([waiting, band[:count]])
+                contents.slices += self._encode_slices(full)
+                waiting, band = waiting[:0], band[count:]
+            waiting = np.concatenate([waiting, band])
+            # Not while the next band is made: two of them would be twice the memory.
+            del band
         contents.slices += self._encode_slices(waiting)
         return bitstream.pack(contents)
 
@@ -387,22 +431,33 @@ class Model:
         height, width = _latent_size(pixels)
         rows, cols = _tiling(height, width, sum(_ANALYSIS_CONTEXT))
         for top, bottom in rows:
-            band = np.empty([bottom - top, width, self.num_latents], np.int32)
             y0, y1 = _widen(top, bottom, height, _ANALYSIS_CONTEXT)
+            source = pixels[STRIDE * y0 : STRIDE * y1]
+            latents = np.empty([bottom - top, width, self.num_latents], np.int32)
             for left, right in cols:
                 x0, x1 = _widen(left, right, width, _ANALYSIS_CONTEXT)
-                tile = pixels[STRIDE * y0 : STRIDE * y1, STRIDE * x0 : STRIDE * x1]
-                latents = self._transform("encoder", "latents", pixels=tile[None])["latents"][0]
-                band[:, left:right] = latents[top - y0 : bottom - y0, left - x0 : right - x0]
-            yield band
+                tile = source[:, STRIDE * x0 : STRIDE * x1]
+                tile = self._transform("encoder", "latents", pixels=tile[None])["latents"][0]
+                latents[:, left:right] = tile[top - y0 : bottom - y0, left - x0 : right - x0]
+            del source, tile
+            yield latents
+            del latents
 
-    def decode(self, contents: Bitstream, salvage=False) -> Tuple[np.ndarray, List[int]]:
+    def decode(self, contents: Bitstream) -> np.ndarray:
         """Decodes the contents of a file to pixels uint8 `[height, width, channels]`.
 
-        Slices that are `None` are concealed.
+        Raises:
+          ModelError, DamagedError: As `decode_bands`.
+        """
+        return np.concatenate(list(self.decode_bands(contents)))
 
-        Returns:
-          The pixels, and the indices of lost slices.
+    def decode_bands(self, contents: Bitstream, salvage=False, lost=None):
+        """Yields a picture from top to bottom, uint8 `[rows, width, channels]`.
+
+        Args:
+          contents: Of a file. Slices that are `None` are concealed.
+          salvage: Whether slices that cannot be decoded are concealed as well.
+          lost: A list that the indices of lost slices are appended to.
 
         Raises:
           ModelError: If the contents are another model's.
@@ -417,8 +472,7 @@ class Model:
         if contents.channels != self.channels:
             raise BitstreamError(f"{self.name} does not code {contents.channels} channels.")
         height, width = contents.latent_size
-        pixels = np.empty([contents.height, contents.width, contents.channels], np.uint8)
-        source = _LatentReader(self, contents)
+        source = _LatentReader(self, contents, [] if lost is None else lost)
         rows, cols = _tiling(height, width, sum(_SYNTHESIS_CONTEXT))
         for top, bottom in rows:
             y0, y1 = _widen(top, bottom, height, _SYNTHESIS_CONTEXT)
@@ -428,17 +482,21 @@ class Model:
                     f"Slice {source.lost[0] + 1} of {contents.num_slices} holds no valid data.",
                     source.lost,
                 )
+            below = min(STRIDE * bottom, contents.height)
+            band = np.empty([below - STRIDE * top, contents.width, contents.channels], np.uint8)
             for left, right in cols:
                 x0, x1 = _widen(left, right, width, _SYNTHESIS_CONTEXT)
                 tile = self._transform("decoder", "synthesize", latents=latents[None, :, x0:x1])
                 tile = tile["pixels"][0, STRIDE * (top - y0) :, STRIDE * (left - x0) :]
-                target = pixels[STRIDE * top : STRIDE * bottom, STRIDE * left : STRIDE * right]
+                target = band[:, STRIDE * left : STRIDE * right]
                 target[:] = tile[: target.shape[0], : target.shape[1]]
-        return pixels, source.lost
+            del latents, tile, target
+            yield band
+            del band
 
     def decode_latents(self, contents: Bitstream) -> np.ndarray:
         """Decodes the latents only, int32 `[height, width, filters]`."""
-        return _LatentReader(self, contents).read(0, contents.latent_size[0])
+        return _LatentReader(self, contents, []).read(0, contents.latent_size[0])
 
     def decode_slices(self, slices, slice_length, num_positions):
         """Decodes successive slices of which only the last may be shorter than the others.
@@ -491,10 +549,10 @@ class Model:
 class _LatentReader:
     """Decodes a file's latents from top to bottom, and forgets what is no longer needed."""
 
-    def __init__(self, model, contents):
+    def __init__(self, model, contents, lost):
         self.model = model
         self.contents = contents
-        self.lost = []
+        self.lost = lost
         self._width = contents.latent_size[1]
         self._known = np.empty([0, model.num_latents], np.int32)
         self._start = 0
@@ -575,12 +633,13 @@ def _tiling(height, width, context):
     """Divides latents into rows and columns of tiles: two lists of `(begin, end)`.
 
     With their context tiles are squares of `_TILE_SIDE`, or as long as the
-    area allows where a picture is narrower.
+    area allows where a picture is narrower, or flat where it is very wide.
     """
     if height * width <= _TILE_AREA:
         return [(0, height)], [(0, width)]
-    rows = min(height, max(_TILE_SIDE, _TILE_AREA // width))
-    cols = min(width, max(_TILE_SIDE, _TILE_AREA // rows))
+    side = min(_TILE_SIDE, max(_MIN_TILE_SIDE, _BAND_AREA // width))
+    rows = min(height, max(side, _TILE_AREA // width))
+    cols = min(width, _TILE_AREA // rows)
     return _divide(height, rows, context), _divide(width, cols, context)
 
 

@@ -2,11 +2,15 @@
 
 import dataclasses
 import io
-from typing import List, Optional
+import tempfile
+from typing import BinaryIO, List, Optional, Union
 
 import numpy as np
 
-from balle2017 import codec, images
+from balle2017 import codec, images, png, streamed
+
+# Larger outputs are kept in a temporary file until they are written.
+_BUFFER = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,18 +48,20 @@ class Result:
     """A converted file.
 
     Attributes:
-      data: The bytes of the new file.
-      pixels: The picture, uint8 `[height, width, channels]`.
+      file: The new file, binary, to be read from its start.
+      size: Its bytes.
       model: Name of the model.
       notices: Sentences for the user about what was lost.
       damaged: Whether parts of the picture are lost (only with `salvage`).
+      pixels: What `compress` has read, uint8 `[height, width, channels]`.
     """
 
-    data: bytes
-    pixels: np.ndarray
+    file: BinaryIO
+    size: int
     model: str
     notices: List[str]
     damaged: bool = False
+    pixels: Union[np.ndarray, streamed.StreamedPixels, None] = None
 
 
 def compress(source, options, progress=None) -> Result:
@@ -71,13 +77,13 @@ def compress(source, options, progress=None) -> Result:
       images.ImageError, codec.ModelError, OSError: As their sentences say.
     """
     models = candidates(options)
-    picture = images.read(
-        source,
+    how = dict(
         channels=models[0].channels,
         max_pixels=options.max_pixels,
         keep_metadata=options.keep_metadata or options.keep_gps,
         keep_gps=options.keep_gps,
     )
+    picture = streamed.read(source, **how) or images.read(source, **how)
     if options.target_bpp is None:
         model = models[0]
         report = progress(model, picture.pixels) if progress and options.effort else None
@@ -93,7 +99,9 @@ def compress(source, options, progress=None) -> Result:
             picture.metadata,
             options.effort,
         )
-    return Result(data, picture.pixels, model.name, picture.notices)
+    return Result(
+        io.BytesIO(data), len(data), model.name, picture.notices, pixels=picture.pixels
+    )
 
 
 def decompress(data, options, format="PNG") -> Result:
@@ -102,14 +110,19 @@ def decompress(data, options, format="PNG") -> Result:
     Raises:
       bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
     """
-    decoded = codec.decompress(
+    decoded = codec.Decompression(
         data, options.models_dir, options.max_pixels, options.salvage, options.arithmetic
     )
-    out = io.BytesIO()
-    images.write(out, decoded.pixels, decoded.metadata, format)
-    return Result(
-        out.getbuffer(), decoded.pixels, decoded.model, decoded.notices, bool(decoded.lost)
-    )
+    if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
+        out = tempfile.SpooledTemporaryFile(_BUFFER)
+        png.write(out, decoded.shape, decoded, decoded.metadata)
+    else:
+        out = io.BytesIO()
+        images.write(out, decoded.whole(), decoded.metadata, format)
+    out.seek(0, io.SEEK_END)
+    size = out.tell()
+    out.seek(0)
+    return Result(out, size, decoded.model, decoded.notices, bool(decoded.lost))
 
 
 def candidates(options):

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import glob
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -119,8 +120,8 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
         size = os.path.getsize(source)
         result = convert(source, target)
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        write(target, result.data)
-        return size, len(result.data), result.notices, result.damaged
+        write(target, result.file)
+        return size, result.size, result.notices, result.damaged
 
     progress = tqdm(total=len(files), unit=" images", desc=verb, disable=None, smoothing=0.05)
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
@@ -158,20 +159,20 @@ def _account(summary, source, future, explain):
         summary.damaged |= damaged
 
 
-def write(path, data):
-    """Writes a file whole or not at all."""
+def write(path, source):
+    """Writes the rest of a binary file object to a file, whole or not at all."""
     path = os.path.realpath(path)
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         # Such as /dev/null, which is not to be replaced.
         with open(path, "wb") as file:
-            file.write(data)
+            shutil.copyfileobj(source, file)
         return
     with write_lock:
         temporary: Optional[str] = None
         try:
             handle, temporary = tempfile.mkstemp(prefix=".balle2017-", dir=os.path.dirname(path))
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                shutil.copyfileobj(source, file)
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
             temporary = None

@@ -92,8 +92,7 @@ def read(source, channels=3, max_pixels=MAX_PIXELS, keep_metadata=False, keep_gp
         raise
     except Exception as error:
         # Pillow's plugins raise nearly anything on a damaged file.
-        detail = str(error).rstrip(".") or type(error).__name__
-        raise ImageError(f"The picture is damaged or cut off ({detail}).") from None
+        raise damaged(str(error) or type(error).__name__) from None
 
 
 def write(target, pixels, metadata=None, format="PNG"):
@@ -118,6 +117,32 @@ def write(target, pixels, metadata=None, format="PNG"):
         if isinstance(error, OSError) and error.errno:
             raise
         raise ImageError(f"The picture cannot be written as {format} ({error}).") from None
+
+
+def read_metadata(image, exif, keep_gps, picture):
+    """Puts the metadata of an opened image into a `Picture`; `exif` is Pillow's, or `None`."""
+    try:
+        exif = _clean_exif(exif, keep_gps) if exif else b""
+    except Exception:
+        exif = b""
+        picture.notices.append("Its EXIF data are damaged and not kept.")
+    profile = image.info.get("icc_profile") or b""
+    if image.mode in ("CMYK", "LAB"):
+        profile = b""
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    if xmp:
+        xmp = _clean_xmp(xmp, keep_gps)
+        if not xmp:
+            picture.notices.append("Its XMP data are not kept, as they may hold positions.")
+    found = {"EXIF": exif, "ICCP": profile, "XMP ": xmp}
+    picture.metadata = {tag: value for tag, value in found.items() if value}
+
+
+def damaged(detail):
+    """The error of a picture whose file is not whole."""
+    return ImageError(f"The picture is damaged or cut off ({detail.rstrip('.')}).")
 
 
 def set_limit(max_pixels):
@@ -172,7 +197,7 @@ def _read(image, channels, max_pixels, keep_metadata, keep_gps):
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         picture.notices.append(f"Only the first of its {image.n_frames} frames is used.")
     if keep_metadata:
-        _read_metadata(image, exif, keep_gps, picture)
+        read_metadata(image, exif, keep_gps, picture)
     return picture
 
 
@@ -235,26 +260,6 @@ def _upright(pixels, orientation):
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-def _read_metadata(image, exif, keep_gps, picture):
-    try:
-        exif = _clean_exif(exif, keep_gps) if exif else b""
-    except Exception:
-        exif = b""
-        picture.notices.append("Its EXIF data are damaged and not kept.")
-    profile = image.info.get("icc_profile") or b""
-    if image.mode in ("CMYK", "LAB"):
-        profile = b""
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if xmp:
-        xmp = _clean_xmp(xmp, keep_gps)
-        if not xmp:
-            picture.notices.append("Its XMP data are not kept, as they may hold positions.")
-    found = {"EXIF": exif, "ICCP": profile, "XMP ": xmp}
-    picture.metadata = {tag: value for tag, value in found.items() if value}
 
 
 def _clean_exif(exif, keep_gps):

@@ -3,9 +3,11 @@
 import argparse
 import io
 import os
+import shutil
 import signal
 import sys
 
+import numpy as np
 from tqdm import tqdm
 
 from balle2017 import bitstream, codec, convert, folders, images
@@ -361,10 +363,10 @@ def _run_one(source, target, convert_source, args):
         if args.verbose:
             _report(result, args, sys.stderr if target == "-" else sys.stdout)
         if target == "-":
-            sys.stdout.buffer.write(result.data)
+            shutil.copyfileobj(result.file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            folders.write(target, result.data)
+            folders.write(target, result.file)
     except Exception as error:
         sentence = _explain(error)
         if sentence is None:
@@ -407,15 +409,16 @@ def _report(result, args, file):
     """Prints rate and distortion of a compressed picture, by decoding it."""
     from balle2017 import metrics
 
-    decoded = codec.decompress(bytes(result.data), args.models_dir, args.max_pixels).pixels
+    decoded = codec.decompress(result.file.getvalue(), args.models_dir, args.max_pixels).pixels
+    pixels = np.asarray(result.pixels)
     height, width = decoded.shape[:2]
     lines = [
         f"model    {result.model}",
-        f"size     {len(result.data)} bytes for {width}×{height} pixels",
-        f"bpp      {8 * len(result.data) / (width * height):.4f}",
-        f"PSNR     {metrics.psnr(result.pixels, decoded):.2f} dB",
+        f"size     {result.size} bytes for {width}×{height} pixels",
+        f"bpp      {8 * result.size / (width * height):.4f}",
+        f"PSNR     {metrics.psnr(pixels, decoded):.2f} dB",
     ]
-    similarity = metrics.ms_ssim(result.pixels, decoded)
+    similarity = metrics.ms_ssim(pixels, decoded)
     if similarity is None:
         lines.append(f"MS-SSIM  not defined for sides below {metrics.MS_SSIM_MIN_SIDE} pixels")
     else:

@@ -31,7 +31,7 @@ def figures(photograph):
     result = {}
     for name in SHIPPED:
         data = model(name).compress(photograph)
-        result[name] = data, metrics.psnr(photograph, model(name).decode(bitstream.unpack(data))[0])
+        result[name] = data, metrics.psnr(photograph, model(name).decode(bitstream.unpack(data)))
     return result
 
 

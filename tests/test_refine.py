@@ -50,7 +50,7 @@ def lagrangian(model, pixels, data):
     contents = bitstream.unpack(data)
     latents = model.decode_latents(contents).astype(np.float32)
     bits = float(refine.Refiner(load_rate_point(str(model.folder))).bits(latents))
-    error = np.square(model.decode(contents)[0].astype(float) - pixels).sum()
+    error = np.square(model.decode(contents).astype(float) - pixels).sum()
     return bits + model.info["lambda"] * error / pixels.shape[2]
 
 

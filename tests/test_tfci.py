@@ -269,7 +269,7 @@ def test_writing_fails_without_a_trace(monkeypatch, capsys):
 
     monkeypatch.setattr(os, "replace", fail)
     fails(capsys, ["compress", "tiny-1", "photo.png"], 1, "photo.png: No space left on device.")
-    folders.write("/dev/null", b"still a device afterwards")
+    folders.write("/dev/null", io.BytesIO(b"still a device afterwards"))
     assert not os.path.isfile("/dev/null")
 
 
