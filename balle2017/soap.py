@@ -1,8 +1,9 @@
 """SOAP: Adam in the eigenbasis of Shampoo's statistics (Vyas et al. 2024, algorithm 3).
 
-Each convolution kernel `[in, taps, out]` and each GDN γ `[in, out]` is rotated into the slowly
-changing eigenbases of its gradients' input and output covariance, where Adam's per-coordinate
-scaling fits the curvature. At equal wall-clock it needs less than half of Adam's steps here.
+Each convolution kernel `[in, taps, out]` is rotated into the slowly changing eigenbases of its
+gradients' input and output covariance, where Adam's per-coordinate scaling fits the curvature. At
+equal wall-clock it needs less than half of Adam's steps here. GDN's γ are left to plain Adam: they
+must not be negative, each for itself, and rotating them gained nothing.
 """
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ ABSOLUTE_STEP = 0.3
 
 
 class SOAP(tf.keras.optimizers.Optimizer):
-    """The SOAP optimizer; vectors, and whatever has no matrix axes, get plain Adam.
+    """The SOAP optimizer; everything but kernels gets plain Adam.
 
     A kernel's steps are in proportion to its root mean square, as Adafactor's are: with the same
     step for all, the wide kernels of the inner stages shake long before GDN has begun to move.
@@ -74,9 +75,9 @@ class SOAP(tf.keras.optimizers.Optimizer):
 
     @staticmethod
     def _rotated_axes(variable):
-        """The axes that hold channels: the first and last of a kernel `[in, taps, out]` or a γ."""
+        """The axes of a kernel `[in, taps, out]` that hold channels."""
         shape = variable.shape
-        if len(shape) < 2 or min(shape[0], shape[-1]) < MIN_FACTOR:
+        if len(shape) < 3 or min(shape[0], shape[-1]) < MIN_FACTOR:
             return []
         return [0, len(shape) - 1]
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tqdm
 from absl import app, flags
 
-from balle2017 import data, export, klt, prior
+from balle2017 import conditioning, data, export, klt, prior
 from balle2017.model import (
     DISTORTIONS,
     MS_SSIM_MIN_SIDE,
@@ -61,13 +61,21 @@ flags.DEFINE_enum(
     "start", "klt", ["klt", "random"], "Weights to start from: the optimal linear transform code, or random ones."
 )
 flags.DEFINE_string("init_from", None, "Directory of an exported rate point to start from instead.")
+flags.DEFINE_float(
+    "gdn_share", 0.0,
+    "With --init_from: raise GDN's weights so that all filters together make at least this share of each pool.", 0, 1,
+)
 flags.DEFINE_integer("steps", 20000, "Training steps.", 1)
 flags.DEFINE_integer("steps_per_epoch", 250, "Steps between two validations and checkpoints.", 1)
 flags.DEFINE_integer("batch_size", 16, "Crops in a (global) batch.", 1)
 flags.DEFINE_integer("patch_size", 128, "Side of the crops in pixels, a multiple of 16.", 16)
 flags.DEFINE_float("min_scale", 0.6, "Crops are shrunk by a random factor between this and 1.", 0.1, 1)
 flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; SOAP needs less than half of its steps.")
-flags.DEFINE_float("learning_rate", 1e-2, "Peak learning rate, with SOAP relative to the size of the kernels; it rises for --warmup steps and falls to 0 on a cosine.", 0)
+flags.DEFINE_float("learning_rate", 1e-2, "Peak learning rate, with SOAP relative to the size of the kernels; it rises for --warmup steps.", 0)
+flags.DEFINE_enum(
+    "schedule", "cosine", ["cosine", "constant"],
+    "How the learning rate goes on: down to 0, or constant, for a long run that shorter ones go on from with --init_from.",
+)
 flags.DEFINE_integer("warmup", 200, "Steps in which the learning rate rises from 0.", 0)
 flags.DEFINE_float("ema", 0.0, "Momentum of averaged weights, which are what is exported; 0 turns averaging off.", 0, 1)
 flags.DEFINE_integer(
@@ -127,17 +135,18 @@ def num_latents():
     return FLAGS.num_latents or FLAGS.num_filters
 
 
-def make_optimizer(arithmetic, learning_rate, steps, warmup, ema):
-    schedule = tf.keras.optimizers.schedules.CosineDecay(
+def make_optimizer(arithmetic, learning_rate, steps, warmup, ema, schedule="cosine"):
+    learning_rate = tf.keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, steps - warmup),
         warmup_target=learning_rate,
         warmup_steps=warmup,
+        alpha=1.0 if schedule == "constant" else 0.0,
     )
     averaging = dict(use_ema=True, ema_momentum=ema) if ema else {}
     if FLAGS.optimizer == "adam":
-        return tf.keras.optimizers.Adam(schedule, **averaging)
-    return SOAP(schedule, matrix_dtype=arithmetic, **averaging)
+        return tf.keras.optimizers.Adam(learning_rate, **averaging)
+    return SOAP(learning_rate, matrix_dtype=arithmetic, **averaging)
 
 
 def fit_prior(model, crops, steps=400):
@@ -176,8 +185,10 @@ def initialize(model, crops):
         start.analysis.kernels[2] *= finer
         start.analysis.biases[2] *= finer
         start.synthesis.kernels[0] /= finer
-        model.analysis.set_plain_weights(start.analysis)
-        model.synthesis.set_plain_weights(start.synthesis)
+        pixels = tf.concat(list(crops.take(3)), 0)
+        analysis, synthesis = conditioning.conditioned(start, pixels, FLAGS.gdn_share)
+        model.analysis.set_plain_weights(analysis)
+        model.synthesis.set_plain_weights(synthesis)
         prior.set_prior_parameters(model.prior, start.prior)
         fit_prior(model, crops)
     elif FLAGS.start == "klt":
@@ -373,7 +384,7 @@ def main(argv):
         )
         model.compile(
             optimizer=make_optimizer(
-                arithmetic, FLAGS.learning_rate, FLAGS.steps, FLAGS.warmup, FLAGS.ema
+                arithmetic, FLAGS.learning_rate, FLAGS.steps, FLAGS.warmup, FLAGS.ema, FLAGS.schedule
             )
         )
     run_dir = FLAGS.run_dir or os.path.join("runs", FLAGS.name)

@@ -48,7 +48,7 @@ def test_training_that_was_killed_goes_on(tmp_path):
         assert os.path.exists(tmp_path / "models" / "small" / half / "1" / "saved_model.pb")
 
     start = ["--steps=10", "--steps_per_epoch=10", f"--init_from={tmp_path}/models/small", "--lmbda=0.02"]
-    continued = train(tmp_path / "next", *start, "--optimizer=adam", "--ema=0.9")
+    continued = train(tmp_path / "next", *start, "--optimizer=adam", "--ema=0.9", "--gdn_share=0.1", "--schedule=constant")
     assert continued.returncode == 0, continued.stderr
     other = train(tmp_path / "other", *start[:-1], "--num_filters=16")
     assert other.returncode == 1 and "8 filters" in other.stderr and "Traceback" not in other.stderr
