@@ -1,4 +1,4 @@
-"""Memory and time of the commands against megapixels: memory bounded, time linear.
+"""Memory and time of the commands against megapixels: memory flat, time linear.
 
     python benchmarks/large_images.py bls2017-mse-4 [--out results/large_images]
 
