@@ -34,7 +34,7 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 # Where Pillow, too, refuses a file as a decompression bomb.
 MAX_PIXELS = 2 * (2**30 // 12)
 
-_ORIENTATION, _GPS, _EXIF_IFD, _MAKER_NOTE = 0x0112, 0x8825, 0x8769, 0x927C
+ORIENTATION, _GPS, _EXIF_IFD, _MAKER_NOTE = 0x0112, 0x8825, 0x8769, 0x927C
 _BAND_PIXELS = 2**20
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # PNG's higher levels take time and gain nothing on photographs.
@@ -172,7 +172,7 @@ def _read(image, channels, max_pixels, keep_metadata, keep_gps):
     picture = Picture(np.empty([height, width, channels], np.uint8))
     try:
         exif = image.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
+        orientation = exif.get(ORIENTATION, 1)
     except Exception:
         exif, orientation = None, 1
         picture.notices.append("Its EXIF data are damaged, so its orientation is not known.")
@@ -266,7 +266,7 @@ def _clean_exif(exif, keep_gps):
     """Serializes EXIF as a TIFF structure, without what must not be kept."""
     kept = Image.Exif()
     for tag, value in exif.items():
-        if tag not in (_ORIENTATION, _GPS, _EXIF_IFD):
+        if tag not in (ORIENTATION, _GPS, _EXIF_IFD):
             kept[tag] = value
     details = {k: v for k, v in exif.get_ifd(_EXIF_IFD).items() if k != _MAKER_NOTE}
     if details:

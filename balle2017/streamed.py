@@ -11,7 +11,6 @@ from balle2017 import images
 
 # Smaller pictures are read whole.
 LARGE_PIXELS = 2**24
-_ORIENTATION = 0x0112
 # Rows that libvips is asked for at once.
 _ROWS = 128
 
@@ -44,7 +43,7 @@ def read(source, channels=3, max_pixels=images.MAX_PIXELS, keep_metadata=False, 
                 return None
             # Of PNG files, Pillow would read all pixels to find what may stand after them.
             exif = image.getexif() if image.format == "JPEG" or "exif" in image.info else {}
-            if exif.get(_ORIENTATION, 1) != 1:
+            if exif.get(images.ORIENTATION, 1) != 1:
                 return None
             picture = images.Picture(StreamedPixels(source, channels))
             if keep_metadata:
