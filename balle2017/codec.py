@@ -145,6 +145,9 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
     Raises:
       ModelError: If `strict` and even the first model exceeds the target.
     """
+    if effort:
+        # Here, not in each of the models: a large picture would be read anew each time.
+        pixels = np.asarray(pixels)
     size = target * pixels.shape[0] * pixels.shape[1] / 8
     files = {}
 
