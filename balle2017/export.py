@@ -377,6 +377,7 @@ def load_rate_point(directory):
         info=info,
     )
     del info["num_filters"]
+    info.pop("num_classes", None)
     if rate_point.fingerprint() != info.pop("fingerprint"):
         raise ValueError(
             f"{directory} has been changed: its fingerprint is not that in model.json."
@@ -527,6 +528,7 @@ def _describe(rate_point, runtime):
         "slice_length": rate_point.slice_length,
         "gdn_alpha": rate_point.gdn_alpha,
         "gdn_epsilon": rate_point.gdn_epsilon,
+        "num_classes": rate_point.tables.num_classes,
         "fingerprint": rate_point.fingerprint(),
         "runtime": runtime,
         **rate_point.info,
@@ -564,11 +566,14 @@ def _read_tables(arrays):
         arrays[f"coder/{field}"]
         for field in ("lookup", "active_channels", "offsets", "constants")
     )
+    rows = np.split(lookup, np.flatnonzero(lookup == 2**CodingTables.PRECISION)[:-1] + 1)
+    # Tables with a sign are those of channels, class by class.
+    of_channels = [row[1:] for row in rows if row.size and row[0] < 0]
+    of_classes = [row[1:] for row in rows if row.size and row[0] > 0]
     cdfs = [None] * len(offsets)
-    starts = np.flatnonzero(lookup == -CodingTables.PRECISION)
-    for channel, row in zip(active, np.split(lookup, starts[1:])):
-        cdfs[channel] = row[1:]
-    return CodingTables(offsets, cdfs, constants)
+    for index, channel in enumerate(active):
+        cdfs[channel] = np.stack(of_channels[index :: len(active)])
+    return CodingTables(offsets, cdfs, constants, np.stack(of_classes) if of_classes else None)
 
 
 if __name__ == "__main__":

@@ -40,19 +40,36 @@ class Transform:
 
 @dataclasses.dataclass
 class CodingTables:
-    """Quantized cumulative distributions of the latents, one for each channel.
+    """The prior as quantized cumulative distributions of the latents: K of them for each channel.
 
-    `cdfs[i]` is an int32 array from 0 to `2**precision`, whose last bin is the
-    escape for values outside of the table, and `offsets[i]` the value of its
-    first bin. A channel that always takes the same value has `cdfs[i] = None`;
-    it costs no bits, and the decoder fills in `constants[i]`.
+    The distributions compete: each latent position belongs to one of K classes, which the encoder
+    chooses and sends, and every channel has a table for each class (Brummer & De Vleeschouwer 2021,
+    "End-to-end optimized image compression with competition of prior distributions").
+
+    Attributes:
+      offsets: The value of the first bin of each channel's tables, int32 `[N]`.
+      cdfs: `cdfs[i]` is an int32 array `[K, bins + 1]`, whose rows go from 0 to `2**precision`; the
+        last bin is the escape for values outside of the table. A channel that always takes the same
+        value has `cdfs[i] = None`; it costs no bits, and the decoder fills in `constants[i]`.
+      constants: int32 `[N]`.
+      class_cdfs: Distributions of the classes, int32 `[K + 1, K + 1]`: row 0 for a slice's first
+        position, row 1 + k for a position that follows one of class k. `None` with a single class,
+        of which nothing is sent.
     """
 
     PRECISION = 16
+    # So many rows can be told apart by the stock coder's search.
+    MAX_CLASSES = 24
 
     offsets: np.ndarray
     cdfs: List[Optional[np.ndarray]]
     constants: np.ndarray
+    class_cdfs: Optional[np.ndarray] = None
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return 1 if self.class_cdfs is None else self.class_cdfs.shape[1] - 1
 
     @property
     def active(self) -> np.ndarray:
@@ -60,15 +77,19 @@ class CodingTables:
         return np.array([i for i, cdf in enumerate(self.cdfs) if cdf is not None], np.int32)
 
     def lookup(self) -> np.ndarray:
-        """The active channels' tables as tfc's range coder takes them, int32.
+        """All tables as tfc's range coder takes them, int32.
 
-        For each active channel `[-precision, cdf...]`; the negative sign asks
-        for escape coding of out-of-range values.
+        For each class and each active channel `[-precision, cdf...]`; the negative sign asks
+        for escape coding of out-of-range values. Behind them, without a sign, those of the classes.
         """
-        parts = [np.empty(0, np.int32)]
-        for i in self.active:
-            parts += [np.array([-self.PRECISION], np.int32), self.cdfs[i].astype(np.int32)]
-        return np.concatenate(parts)
+        rows = [np.empty(0, np.int32)]
+        for k in range(self.num_classes):
+            for i in self.active:
+                rows += [np.array([-self.PRECISION], np.int32), self.cdfs[i][k].astype(np.int32)]
+        if self.class_cdfs is not None and self.active.size:
+            for cdf in self.class_cdfs:
+                rows += [np.array([self.PRECISION], np.int32), cdf.astype(np.int32)]
+        return np.concatenate(rows)
 
 
 @dataclasses.dataclass

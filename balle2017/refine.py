@@ -4,7 +4,8 @@ The bitstream fixes what the decoder does, not which latents the encoder sends. 
 analysis transform gives is the quickest choice; here it is only the start. The relaxed latent
 z = ⌊y⌋ + w(y − ⌊y⌋) moves between the two integers around y by a sigmoid w, whose temperature
 falls, and Adam moves y. The rate is that of the actual coding tables, interpolated linearly between
-integers; the distortion goes through the synthesis transform.
+integers, in the classes that the rounded latents have just then; the distortion goes through the
+synthesis transform.
 
 Low efforts take the mean w, without noise, which leaves most of the gain to a handful of steps.
 Higher efforts add Gumbel noise to the choice (Yang, Bamler & Mandt 2020, "Improving Inference for
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from balle2017.coding import Coder
 from balle2017.rate_point import STRIDE, CodingTables, Transform
 from balle2017.transforms import analyze, pad_to_multiple, synthesize
 
@@ -147,7 +149,8 @@ class Refiner:
             made = self._synthesize(z, around, paddings, pixels, box, self._dtype)
             error = tf.reduce_sum(tf.square(made - pixels))
         gradient = weight * tape.gradient(error, z)
-        gradient += self._rate.bits_of(floor + 1) - self._rate.bits_of(floor)
+        classes, _ = self._rate.choose_classes(tf.round(y))
+        gradient += self._rate.bits_of(floor + 1, classes) - self._rate.bits_of(floor, classes)
         gradient *= slope * self._rate.is_active
         m = 0.9 * m + 0.1 * gradient
         v = 0.999 * v + 0.001 * tf.square(gradient)
@@ -369,26 +372,29 @@ class _Closest:
 
 
 class _Rate:
-    """Bits that the coding tables spend, escapes included.
+    """Bits that the coding tables spend, classes and escapes included.
 
     Args:
       tables: `rate_point.CodingTables`.
     """
 
     def __init__(self, tables):
+        self._coder = Coder(tables)
         num_latents = len(tables.cdfs)
-        costs, starts, sizes = [], np.zeros(num_latents, np.int32), np.zeros(num_latents, np.int32)
-        for channel, cdf in enumerate(tables.cdfs):
-            # An inactive channel is an escape that costs nothing, and takes no other value.
-            bits = CodingTables.PRECISION - np.log2(np.diff(cdf)) if cdf is not None else [0.0]
-            starts[channel], sizes[channel] = sum(map(len, costs)), len(bits) - 1
-            costs.append(bits)
+        # An inactive channel is an escape that costs nothing, and takes no other value.
+        silent = np.zeros([tables.num_classes, 1])
+        costs = [
+            silent if cdf is None else CodingTables.PRECISION - np.log2(np.diff(cdf))
+            for cdf in tables.cdfs
+        ]
+        sizes = np.array([cost.shape[1] for cost in costs], np.int32)
+        starts = np.cumsum(sizes, dtype=np.int32) - sizes
         active = np.zeros(num_latents, bool)
         active[tables.active] = True
         self.is_active = tf.constant(active, tf.float32)
         self._mask = tf.constant(active)
-        self._costs = tf.constant(np.concatenate(costs), tf.float32)
-        self._starts, self._sizes = tf.constant(starts), tf.constant(sizes)
+        self._costs = tf.constant(np.concatenate(costs, 1), tf.float32)
+        self._starts, self._sizes = tf.constant(starts), tf.constant(sizes - 1)
         self._offsets = tf.constant(np.where(active, tables.offsets, 0).astype(np.int32))
         self._constants = tf.constant(tables.constants, tf.float32)
 
@@ -396,11 +402,21 @@ class _Rate:
         """Puts the constants of inactive channels into float latents `[..., N]`."""
         return tf.where(self._mask, z, self._constants)
 
-    def bits_of(self, z):
-        """Bits of each latent, of float latents `[..., N]` that are integers."""
+    def choose_classes(self, z):
+        """Classes `[h, w]` of float latents `[h, w, N]` that are integers, and the bits to send them."""
+        latents = tf.cast(tf.reshape(z, [-1, z.shape[2]]), tf.int32)
+        # In one slice, as if the tile were not cut into slices.
+        classes, bits = self._coder.choose_classes(latents, tf.shape(latents)[:1])
+        return tf.reshape(classes, tf.shape(z)[:2]), tf.reduce_sum(bits)
+
+    def bits_of(self, z, classes):
+        """Bits of each latent, of float latents `[h, w, N]` that are integers, in their classes `[h, w]`."""
         symbol = tf.cast(z, tf.int32) - self._offsets
         inside = (symbol >= 0) & (symbol < self._sizes)
-        bits = tf.gather(self._costs, self._starts + tf.where(inside, symbol, self._sizes))
+        bins = self._starts + tf.where(inside, symbol, self._sizes)
+        bits = tf.gather(
+            tf.reshape(self._costs, [-1]), bins + classes[..., tf.newaxis] * self._costs.shape[1]
+        )
         # An escape is followed by the Elias gamma code of the distance, and its sign.
         beyond = tf.where(symbol < 0, -symbol, symbol - self._sizes + 1)
         digits = tf.floor(tf.math.log(tf.cast(tf.maximum(beyond, 1), tf.float32)) / math.log(2) + 1e-5)
@@ -408,7 +424,8 @@ class _Rate:
 
     def bits(self, z):
         """Bits of all latents together."""
-        return tf.reduce_sum(self.bits_of(z))
+        classes, class_bits = self.choose_classes(z)
+        return class_bits + tf.reduce_sum(self.bits_of(z, classes))
 
 
 def _constants(transform):

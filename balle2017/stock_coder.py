@@ -11,6 +11,8 @@ a step of the loop, and that is as small as it gets here:
   then its carries go through all digits at once.
 * The decoder follows the distance of the code value from the interval's base,
   so it needs no base either.
+* The tables of all classes stand in one sorted row, the k-th shifted by k, so
+  that one search serves lanes of different classes.
 * The loop does many steps in each iteration, because iterations cost as well.
   The decoder does them as if there were no escape codes, and does them again,
   more slowly, if there were.
@@ -33,6 +35,8 @@ _LANES = 8
 _DIGIT = 2.0**16
 # More bits than any latent has in the escape code.
 _MAX_BITS = 30
+# The distribution of a bit of escape codes.
+_BIT_CDF = np.array([0, 2**15, 2**16], np.int32)
 # The code value's unknown continuation: just below the next integer.
 _FRACTION = 1 - 2.0**-16
 
@@ -42,31 +46,34 @@ class StockCoder(Coder):
 
     def __init__(self, tables):
         super().__init__(tables)
-        cdfs = [tables.cdfs[channel].astype(np.int64) for channel in self.active]
-        # Last of a table's values, the escape.
-        self._escapes = np.array([len(cdf) - 2 for cdf in cdfs], np.int32)
-        self._encoder_table, self._encoder_rows = _encoder_table(cdfs)
-        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(cdfs)
+        cdfs = [tables.cdfs[channel] for channel in self.active]
+        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(
+            cdfs, self.num_classes
+        )
+        self._class_cdfs = tables.class_cdfs
 
-    def _encode_symbols(self, symbols, counts):
-        codes, sizes = self._steps(symbols, counts)
-        lower, upper = (tf.gather(tf.constant(bound), codes) for bound in self._encoder_table)
+    def _encode_symbols(self, symbols, classes, counts):
+        codes, sizes = self._steps(symbols, classes, counts)
+        table = tf.cast(tf.concat([_BIT_CDF, self._lookup()], 0), tf.float64) / _DIGIT
+        lower, upper = tf.gather(table, codes), tf.gather(table, codes + 1)
         return _write_digits(lower, upper, _interval_sizes(lower, upper), sizes)
 
-    def _steps(self, symbols, counts):
+    def _steps(self, symbols, classes, counts):
         """Lists what the encoder does in each step.
 
         Args:
           symbols: int32 `[positions, A]`.
+          classes: int32 `[positions]`.
           counts: int32 `[slices]`.
 
         Returns:
-          Indices into the encoder's table, int32 `[steps, lanes]`; the number
-          of steps in each slice, int32 `[slices]`.
+          Where the values' intervals begin in the encoder's table, int32
+          `[steps, lanes]`; the number of steps in each slice, int32 `[slices]`.
         """
         escape = self._escapes
         escaped = (symbols < 0) | (symbols >= escape)
-        codes = tf.where(escaped, escape, symbols) + self._encoder_rows
+        codes = tf.where(escaped, escape, symbols) + self._begins + len(_BIT_CDF)
+        codes += classes[:, tf.newaxis] * self._class_size
         # Elias gamma code: n bits of value take n - 1 zeros in front, and a sign behind.
         where = tf.cast(tf.where(tf.reshape(escaped, [-1])), tf.int32)[:, 0]
         excess = tf.gather(tf.reshape(symbols, [-1]), where)
@@ -87,6 +94,17 @@ class StockCoder(Coder):
         lane = tf.repeat(tf.range(lanes), counts * escape.size)
         row = ends - steps - tf.gather(lane_ends - sizes, lane)
         width = _round_up(lanes, _LANES)
+        class_codes = class_cells = tf.zeros([0], tf.int32)
+        if self.num_classes > 1:
+            # The classes of a slice come before its latents.
+            row += tf.gather(counts, lane)
+            sizes += counts
+            class_row = self._class_rows(classes, self._is_first(counts))
+            class_codes = class_row * (self.num_classes + 2) + classes
+            class_codes += self._class_begin + len(_BIT_CDF)
+            class_lane = tf.repeat(tf.range(lanes), counts)
+            starts = tf.gather(tf.cumsum(counts, exclusive=True), class_lane)
+            class_cells = (tf.range(tf.size(classes)) - starts) * width + class_lane
         cells = row * width + lane
 
         digit = tf.range(tf.reduce_sum(2 * bits))
@@ -98,9 +116,9 @@ class StockCoder(Coder):
 
         height = _round_up(tf.reduce_max(sizes), _UNROLL)
         matrix = tf.scatter_nd(
-            tf.concat([cells, bit_cells], 0)[:, tf.newaxis],
+            tf.concat([class_cells, cells, bit_cells], 0)[:, tf.newaxis],
             # The table begins with the values of a bit.
-            tf.concat([tf.reshape(codes, [-1]), tf.cast(bit, tf.int32)], 0),
+            tf.concat([class_codes, tf.reshape(codes, [-1]), tf.cast(bit, tf.int32)], 0),
             tf.reshape(height * width, [1]),
         )
         return tf.reshape(matrix, [height, width]), sizes
@@ -141,26 +159,24 @@ class StockCoder(Coder):
           Symbols int32 `[positions, at least A, lanes]`; the final `_State`;
           bool `[1, lanes]`, lanes with an escape code that cannot be.
         """
-        groups, unroll, rows = self._decoder_table.shape
-        # Row k: values of the table from `[k]` to `[k + 1]`.
-        edges = tf.cast(tf.constant(self._decoder_table), tf.float64) / _DIGIT
-        bounds = tf.stack([edges[..., :-1], edges[..., 1:]], 2)
-        upper = edges[..., tf.newaxis, 1:]
+        groups, unroll = self._decoder_table.shape[:2]
+        upper, bounds, width = _search_tables(self._decoder_table)
         thresholds = tf.constant(self._thresholds)
         escapes = tf.constant(self._decoder_escapes)
         refills = _refills(words)
+        state, classes = self._decode_classes(_first_state(words, begins), refills, limits, counts)
 
-        def decode_group(group, state):
+        def decode_group(group, state, row):
             """Goes through a group of channels, for the time being without escape codes."""
             values = []
             for table in zip(
                 tf.unstack(upper[group]), tf.unstack(bounds[group]), tf.unstack(thresholds[group])
             ):
-                value, state = _decode_step(state, refills, *table)
+                value, state = _decode_step(state, refills, *table, row)
                 values.append(value)
-            return tf.concat(values, 0), state
+            return _within_row(tf.concat(values, 0), row, width), state
 
-        def decode_group_slowly(group, state, bad, active):
+        def decode_group_slowly(group, state, row, bad, active):
             values = tf.TensorArray(tf.int32, unroll, element_shape=[1, None])
 
             def step(channel, values, state, bad):
@@ -170,7 +186,9 @@ class StockCoder(Coder):
                     upper[group, channel],
                     bounds[group, channel],
                     thresholds[group, channel],
+                    row,
                 )
+                value = _within_row(value, row, width)
                 escape = escapes[group, channel]
                 escaped = tf.equal(value, escape) & active
                 excess, state, hopeless = _decode_escapes(state, refills, limits, escaped)
@@ -192,11 +210,12 @@ class StockCoder(Coder):
             position, group = index // groups, index % groups
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
-            values, after = decode_group(group, start)
+            row = None if classes is None else classes[position]
+            values, after = decode_group(group, start, row)
             escaped = tf.reduce_any(tf.equal(values, escapes[group][:, tf.newaxis]) & active)
             values, after, bad = tf.cond(
                 escaped,
-                lambda: decode_group_slowly(group, start, bad, active),
+                lambda: decode_group_slowly(group, start, row, bad, active),
                 lambda: (values, after, bad),
             )
             # A lane that has ended stays at its final state.
@@ -208,47 +227,96 @@ class StockCoder(Coder):
         _, symbols, state, bad = tf.while_loop(
             lambda index, *_: index < iterations,
             iterate,
-            (tf.constant(0), symbols, _first_state(words, begins), tf.zeros_like(counts, tf.bool)),
+            (tf.constant(0), symbols, state, tf.zeros_like(counts, tf.bool)),
             parallel_iterations=1,
         )
         symbols = tf.reshape(symbols.stack(), [-1, groups * unroll, tf.size(counts)])
         return symbols, state, bad
 
+    def _decode_classes(self, state, refills, limits, counts):
+        """Decodes what comes before the latents.
 
-def _encoder_table(cdfs):
-    """Bounds of all values of all channels, as fractions: first those of a bit.
+        Returns:
+          The next `_State`; classes float64 `[positions, 1, lanes]`, or `None` with a single class.
+        """
+        if self.num_classes == 1:
+            return state, None
+        upper, bounds, width = _search_tables(_padded(self._class_cdfs)[np.newaxis])
+        positions = tf.reduce_max(counts)
 
-    Returns:
-      float64 `[2, values]`, lower and upper bounds; int32 `[A]`, where the
-      values of each channel begin.
-    """
-    bits = np.array([0, 2**15, 2**16])
-    pairs = [np.stack([cdf[:-1], cdf[1:]]) for cdf in [bits, *cdfs]]
-    begins = np.cumsum([pair.shape[1] for pair in pairs])[:-1]
-    return np.concatenate(pairs, 1) / _DIGIT, begins.astype(np.int32)
+        def step(position, classes, state, row):
+            active = position < counts
+            start = state._replace(pointer=tf.minimum(state.pointer, limits))
+            threshold = tf.constant(_DIGIT, tf.float64)
+            value, after = _decode_step(start, refills, upper[0], bounds[0], threshold, row)
+            value = tf.cast(_within_row(value, row, width), tf.float64)
+            state = _State(*(tf.where(active, new, old) for new, old in zip(after, state)))
+            return position + 1, classes.write(position, value), state, value + 1
+
+        _, classes, state, _ = tf.while_loop(
+            lambda position, *_: position < positions,
+            step,
+            (
+                tf.constant(0),
+                tf.TensorArray(tf.float64, positions, element_shape=[1, None]),
+                state,
+                tf.zeros_like(state.size),
+            ),
+            parallel_iterations=1,
+        )
+        return state, classes.stack()
 
 
-def _decoder_tables(cdfs):
+def _decoder_tables(cdfs, num_classes):
     """Tables of the channels, in groups that an iteration goes through.
 
     Returns:
-      int32 `[groups, channels, values + 1]`, the distributions; int32
+      int32 `[groups, channels, classes, values + 1]`, the distributions; int32
       `[groups, channels]`, their escapes; float64 `[groups, channels]`, the
       thresholds of `_decode_step`. The last channels may be such that they
       do nothing, to fill the last group.
     """
     groups = -(-len(cdfs) // _UNROLL)
     shape = groups, -(-len(cdfs) // max(groups, 1))
-    longest = max((len(cdf) - 1 for cdf in cdfs), default=1)
-    # Behind its end a table goes on with what no code value reaches.
-    table = np.full((*shape, _round_up(longest, _LANES) + 1), 2**17, np.int32)
-    table[:, :, :2] = 0, 2**16
+    longest = max((cdf.shape[1] - 1 for cdf in cdfs), default=1)
+    table = np.full((*shape, num_classes, _round_up(longest, _LANES) + 1), 2**16, np.int32)
+    table[..., 0] = 0
     escapes, thresholds = np.full(shape, -1, np.int32), np.zeros(shape)
     for index, cdf in zip(np.ndindex(*shape), cdfs):
-        table[index][: len(cdf)] = cdf
-        escapes[index] = len(cdf) - 2
+        table[index] = _padded(cdf, table.shape[-1])
+        escapes[index] = cdf.shape[1] - 2
         thresholds[index] = _DIGIT
     return table, escapes, thresholds
+
+
+def _padded(cdf, size=0):
+    """Rows of distributions as int32 `[rows, size]`; behind its end a row holds intervals of no size."""
+    size = size or _round_up(cdf.shape[1] - 1, _LANES) + 1
+    return np.pad(cdf.astype(np.int32), [[0, 0], [0, size - cdf.shape[1]]], mode="edge")
+
+
+def _search_tables(table):
+    """Tables for `_decode_step`, of distributions int32 `[..., rows, values + 1]`.
+
+    Returns:
+      float64 `[..., 1, rows * values]`, upper ends of intervals, to which the
+      number of their row is added; float64 `[..., 2, rows * values]`, both
+      ends; the number of values in a row.
+    """
+    *shape, rows, size = table.shape
+    edges = tf.cast(tf.constant(table), tf.float64) / _DIGIT
+    both = tf.stack([edges[..., :-1], edges[..., 1:]], len(shape))
+    shifted = edges[..., 1:] + np.arange(rows)[:, np.newaxis]
+    return (
+        tf.reshape(shifted, [*shape, 1, rows * (size - 1)]),
+        tf.reshape(both, [*shape, 2, rows * (size - 1)]),
+        size - 1,
+    )
+
+
+def _within_row(value, row, width):
+    """The value in its row of the table, of one in all rows."""
+    return value if row is None else value - tf.cast(row, tf.int32) * width
 
 
 def _round_up(value, multiple):
@@ -380,22 +448,26 @@ def _refills(words):
     return tf.reshape(tf.stack([tf.zeros_like(digits), digits], 1), [-1])
 
 
-def _decode_step(state, refills, upper, bounds, threshold):
+def _decode_step(state, refills, upper, bounds, threshold, row=None):
     """Decodes one value in each lane.
 
     Args:
       state: A `_State`.
       refills: See `_refills`.
-      upper: float64 `[1, values]`, upper ends of the table's intervals.
-      bounds: float64 `[2, values]`, both ends.
+      upper, bounds: See `_search_tables`.
       threshold: float64 `[]`, up to which an interval is small enough for the
         next digit.
+      row: float64 `[1, lanes]`, which row of the table each lane decodes from,
+        if there are several.
 
     Returns:
-      Values int32 `[1, lanes]`, the next `_State`.
+      Values of all rows, int32 `[1, lanes]`, the next `_State`.
     """
-    # Exact, since the quotient's distance from a bound of 16 bits is zero or more than its error.
-    value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=state.distance / state.size)
+    # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
+    # its error up to row 31 half of that.
+    quotient = state.distance / state.size
+    quotient = quotient if row is None else quotient + row
+    value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=quotient)
     low, high = tf.unstack(tf.floor(state.size * tf.gather(bounds, value, axis=1)))
     size, distance = high - low, state.distance - low
     small = tf.cast(size <= threshold, tf.int32)

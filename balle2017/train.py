@@ -24,7 +24,7 @@ from balle2017.model import (
     RateDistortionModel,
     distortion_per_image,
 )
-from balle2017.rate_point import STRIDE, RatePoint, Transform
+from balle2017.rate_point import STRIDE, CodingTables, RatePoint, Transform
 from balle2017.soap import SOAP
 from balle2017.transforms import processor_has_bfloat16
 
@@ -57,6 +57,10 @@ flags.DEFINE_integer(
 flags.DEFINE_enum("channels", "3", ["1", "3"], "Colour channels: 3 for RGB, 1 for grayscale.")
 flags.DEFINE_enum("gdn", "paper", ["paper", "simplified"], "Exponents of GDN: α = 2, ε = ½ or α = ε = 1.")
 flags.DEFINE_integer("slice_length", 32, "Latent positions in each independently coded slice.", 1, 65535)
+flags.DEFINE_integer(
+    "num_classes", 16, "Sets of coding tables that compete for each latent position; 1 for a single one.",
+    1, CodingTables.MAX_CLASSES,
+)
 flags.DEFINE_enum(
     "start", "klt", ["klt", "random"], "Weights to start from: the optimal linear transform code, or random ones."
 )
@@ -291,16 +295,17 @@ def fine_tune(model, source, arithmetic):
 
 
 def rounded_latents(model, images):
-    """Yields the rounded latents `[1, h, w, filters]` of whole photographs."""
+    """Yields the rounded latents `[h, w, num_latents]` of whole photographs, int16."""
     analyze = tf.function(lambda pixels: tf.round(model.analysis(pixels)), reduce_retracing=True)
     for _, pixels in images:
         height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
-        yield tf.cast(analyze(tf.cast(pixels[None, :height, :width], tf.float32)), tf.int32).numpy()
+        yield tf.cast(analyze(tf.cast(pixels[None, :height, :width], tf.float32)), tf.int16)[0].numpy()
 
 
 def rate_point_of(model, training, validation_figures):
     """Freezes the model: plain weights, coding tables from the training set's rounded latents."""
-    histogram = prior.latent_histogram(rounded_latents(model, training), num_latents())
+    latents = list(rounded_latents(model, training))
+    tables = prior.coding_tables(model.prior, prior.latent_histogram(latents, num_latents()))
     arrays = lambda weights: Transform(*([np.asarray(a) for a in part] for part in weights))
     return RatePoint(
         name=FLAGS.name,
@@ -312,7 +317,7 @@ def rate_point_of(model, training, validation_figures):
         gdn_epsilon=model.analysis.gdn_epsilon,
         analysis=arrays(model.analysis.plain_weights()),
         synthesis=arrays(model.synthesis.plain_weights()),
-        tables=prior.coding_tables(model.prior, histogram),
+        tables=prior.competing_tables(tables, latents, FLAGS.num_classes),
         prior=prior.prior_parameters(model.prior),
         info={
             "distortion": FLAGS.distortion,

@@ -8,15 +8,28 @@ import pytest
 from balle2017.rate_point import CodingTables, RatePoint, Transform
 
 
-def random_cdf(random, size):
-    """A coding table of `size` values and an escape."""
-    weights = random.gamma(0.3, size=size + 1) + 1e-3
-    pmf = np.maximum(1, np.floor(weights / weights.sum() * (2**16 - size - 1))).astype(int)
+def random_cdf(random, size, num_classes=1):
+    """Coding tables of `size` values and an escape, one for each class."""
+    return np.stack([_random_distribution(random, size + 1) for _ in range(num_classes)])
+
+
+def random_class_cdfs(random, num_classes):
+    """Distributions of classes, at a slice's beginning and after each class."""
+    if num_classes == 1:
+        return None
+    return np.stack([_random_distribution(random, num_classes) for _ in range(num_classes + 1)])
+
+
+def _random_distribution(random, bins):
+    weights = random.gamma(0.3, size=bins) + 1e-3
+    pmf = np.maximum(1, np.floor(weights / weights.sum() * (2**16 - bins))).astype(int)
     pmf[np.argmax(pmf)] += 2**16 - pmf.sum()
     return np.concatenate([[0], np.cumsum(pmf)]).astype(np.int32)
 
 
-def random_rate_point(name="tiny-1", num_filters=8, num_latents=12, channels=3, slice_length=7, seed=0):
+def random_rate_point(
+    name="tiny-1", num_filters=8, num_latents=12, channels=3, slice_length=7, seed=0, num_classes=3
+):
     """An untrained rate point, whose latents often need the escape code."""
     random = np.random.default_rng(seed)
 
@@ -33,7 +46,7 @@ def random_rate_point(name="tiny-1", num_filters=8, num_latents=12, channels=3, 
         )
 
     n, m, c = num_filters, num_latents, channels
-    cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(m)]
+    cdfs = [random_cdf(random, random.integers(1, 9), num_classes) for _ in range(m)]
     for inactive in (1, 2, m - 1):
         cdfs[inactive] = None
     last = normal(5, 5, n, m) * np.linspace(1, 40, m, dtype=np.float32)
@@ -55,6 +68,7 @@ def random_rate_point(name="tiny-1", num_filters=8, num_latents=12, channels=3, 
             constants=np.where([cdf is None for cdf in cdfs], random.integers(-2, 3, m), 0).astype(
                 np.int32
             ),
+            class_cdfs=random_class_cdfs(random, num_classes),
         ),
         prior={"matrix": normal(m, 3)},
         info={"steps": 0},

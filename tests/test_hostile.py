@@ -17,6 +17,7 @@ from PIL import Image
 
 from balle2017 import bitstream, codec, images
 from balle2017.bitstream import Bitstream, BitstreamError
+from conftest import random_rate_point
 from test_codec import photograph
 
 ROOT = str(pathlib.Path(codec.__file__).parents[1])
@@ -115,13 +116,17 @@ def test_dimensions_that_lie_allocate_nothing(width, height, slice_length, tiny_
     assert peak < 2e6
 
 
-def test_a_slice_that_ends_in_an_escape_ends(tiny_models_dir, tiny_rate_point):
+def test_a_slice_that_ends_in_an_escape_ends(tmp_path):
+    from balle2017.export import export
+
     # tensorflow-compression's own decoder would count the zeros behind its end for ever.
-    tables = tiny_rate_point.tables
-    escape = int(tables.cdfs[tables.active[0]][-2])
+    rate_point = random_rate_point("plain-1", num_classes=1)
+    export(rate_point, tmp_path / "plain-1")
+    tables = rate_point.tables
+    escape = int(tables.cdfs[tables.active[0]][0, -2])
     contents = Bitstream(
-        model="tiny-1",
-        fingerprint=tiny_rate_point.fingerprint(),
+        model="plain-1",
+        fingerprint=rate_point.fingerprint(),
         width=16,
         height=16,
         channels=3,
@@ -137,7 +142,7 @@ except codec.DamagedError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tiny_models_dir)],
+        [sys.executable, "-c", program, str(tmp_path)],
         input=bitstream.pack(contents),
         env={**os.environ, "PYTHONPATH": ROOT},
         capture_output=True,

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from balle2017 import bitstream, codec, codecs, export, metrics
-from balle2017.prior import latent_histogram, table_bits
+from balle2017.coding import Coder
+from balle2017.prior import table_bits
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHIPPED = [info["name"] for info in codec.list_models(os.path.join(ROOT, "saved_models"))]
@@ -38,8 +39,9 @@ def figures(photograph):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_file_is_as_large_as_the_prior_predicts(name, photograph, figures):
     point = export.load_rate_point(os.path.join(ROOT, "saved_models", name))
-    histogram = latent_histogram(model(name).analyze(photograph), point.num_latents)
-    predicted = table_bits(point.tables, histogram) / 8
+    latents = np.concatenate(list(model(name).analyze(photograph))).reshape(-1, point.num_latents)
+    classes, _ = Coder(point.tables).choose_classes(latents, np.int32([len(latents)]))
+    predicted = table_bits(point.tables, latents, classes.numpy()) / 8
     assert abs(len(figures[name][0]) - predicted) <= 0.01 * predicted + 40
 
 

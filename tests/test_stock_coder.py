@@ -7,23 +7,25 @@ import tensorflow as tf
 from balle2017.coding import TfcCoder
 from balle2017.rate_point import CodingTables
 from balle2017.stock_coder import StockCoder
-from conftest import random_cdf
+from conftest import random_cdf, random_class_cdfs
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.
 _PEAKED = [
-    np.array(cdf, np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])
+    np.array([cdf], np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])
 ]
 
 
-def make_coders(num_active, peaked=False, seed=0):
+def make_coders(num_active, peaked=False, num_classes=1, seed=0):
     """Both coders of the same random tables, with functions that encode and decode."""
     random = np.random.default_rng(seed)
     if peaked:
-        cdfs = [_PEAKED[index % len(_PEAKED)] for index in range(num_active)]
+        cdfs = [np.repeat(_PEAKED[i % len(_PEAKED)], num_classes, 0) for i in range(num_active)]
     else:
-        cdfs = [random_cdf(random, random.integers(1, 9)) for _ in range(num_active)]
+        cdfs = [random_cdf(random, random.integers(1, 9), num_classes) for _ in range(num_active)]
     offsets = random.integers(-4, 1, num_active + 1).astype(np.int32)
-    tables = CodingTables(offsets, [*cdfs, None], np.full(num_active + 1, 5, np.int32))
+    constants = np.full(num_active + 1, 5, np.int32)
+    class_cdfs = random_class_cdfs(random, num_classes)
+    tables = CodingTables(offsets, [*cdfs, None], constants, class_cdfs)
     ints = tf.TensorSpec([None], tf.int32)
     return [
         (
@@ -55,6 +57,7 @@ def slice_counts(positions, slice_length):
     return counts
 
 
+@pytest.mark.parametrize("num_classes", [1, CodingTables.MAX_CLASSES])
 @pytest.mark.parametrize(
     "num_active, positions, slice_length, scale, peaked",
     [
@@ -70,8 +73,10 @@ def slice_counts(positions, slice_length):
         (3, 2000, 500, 1, True),
     ],
 )
-def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked):
-    (tfc_encode, tfc_decode), (stock_encode, stock_decode) = make_coders(num_active, peaked)
+def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked, num_classes):
+    (tfc_encode, tfc_decode), (stock_encode, stock_decode) = make_coders(
+        num_active, peaked, num_classes
+    )
     latents = random_latents(positions, num_active, scale)
     counts = slice_counts(positions, slice_length)
     payload, lengths = tfc_encode(latents, counts)
@@ -84,8 +89,9 @@ def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked)
         assert np.all(valid)
 
 
-def test_largest_escapes():
-    coders = make_coders(2)
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_largest_escapes(num_classes):
+    coders = make_coders(2, num_classes=num_classes)
     latents = np.array([[2**20, -(2**20), 5], [-1, 2**19 - 1, 5], [0, 0, 5]], np.int32)
     counts = np.array([2, 1], np.int32)
     (payload, lengths), (stock_payload, stock_lengths) = (
@@ -96,8 +102,9 @@ def test_largest_escapes():
     np.testing.assert_array_equal(coders[1][1](payload, lengths, counts)[0], latents)
 
 
-def test_slices_of_several_lengths_at_once():
-    coders = make_coders(6)
+@pytest.mark.parametrize("num_classes", [1, 5])
+def test_slices_of_several_lengths_at_once(num_classes):
+    coders = make_coders(6, num_classes=num_classes)
     counts = np.array([3, 3, 1, 9, 9, 4, 2, 2], np.int32)
     latents = random_latents(counts.sum(), 6, 3)
     results = [encode(latents, counts) for encode, _ in coders]
@@ -118,9 +125,10 @@ def test_no_active_channel():
         assert np.all(valid)
 
 
+@pytest.mark.parametrize("num_classes", [1, 4])
 @pytest.mark.parametrize("num_active, peaked", [(2, False), (1, True), (3, True)])
-def test_wrong_slices_are_found_alike(num_active, peaked):
-    (tfc_encode, tfc_decode), (_, stock_decode) = make_coders(num_active, peaked)
+def test_wrong_slices_are_found_alike(num_active, peaked, num_classes):
+    (tfc_encode, tfc_decode), (_, stock_decode) = make_coders(num_active, peaked, num_classes)
     counts = slice_counts(150, 5)
     payload, lengths = tfc_encode(random_latents(150, num_active, 2), counts)
     slices = np.split(payload.numpy(), np.cumsum(lengths)[:-1])

@@ -1,10 +1,10 @@
 """Makes golden files of the current format: once for each release, never again.
 
-    PYTHONPATH=.:tests python tests/golden/make.py                    # of a tiny model of its own
+    PYTHONPATH=.:tests python tests/golden/make.py                    # of tiny models of its own
     PYTHONPATH=.:tests python tests/golden/make.py bls2017-mse-4 ...  # of models that ship
 
 For each it writes `vVERSION-MODEL.tfci` and an `.npz` with latents and pixels.
-The tiny model is kept as plain weights, to be exported anew by each test run.
+Tiny models are kept as plain weights, to be exported anew by each test run.
 """
 
 import dataclasses
@@ -18,7 +18,8 @@ from balle2017 import bitstream, codec
 from balle2017.rate_point import CodingTables, RatePoint, Transform
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-TINY = "golden-1"
+# By name: with a single set of coding tables, and with three that compete.
+TINY = {"golden-1": 1, "golden-2": 3}
 
 
 def save_rate_point(rate_point, path):
@@ -30,12 +31,14 @@ def save_rate_point(rate_point, path):
     tables = rate_point.tables
     arrays.update({"offsets": tables.offsets, "constants": tables.constants})
     arrays.update({f"cdf/{i}": cdf for i, cdf in enumerate(tables.cdfs) if cdf is not None})
+    if tables.class_cdfs is not None:
+        arrays["class_cdfs"] = tables.class_cdfs
     np.savez_compressed(path, slice_length=rate_point.slice_length, **arrays)
 
 
-def load_rate_point():
-    """Reads the tiny model, as `save_rate_point` wrote it."""
-    with np.load(os.path.join(FOLDER, f"{TINY}.npz")) as file:
+def load_rate_point(name):
+    """Reads a tiny model, as `save_rate_point` wrote it."""
+    with np.load(os.path.join(FOLDER, f"{name}.npz")) as file:
         arrays = dict(file)
 
     def transform(half):
@@ -46,8 +49,10 @@ def load_rate_point():
         return Transform(**fields)
 
     count = len(arrays["offsets"])
+    # The first was written when there was no other class.
+    cdfs = {i: np.atleast_2d(arrays[f"cdf/{i}"]) for i in range(count) if f"cdf/{i}" in arrays}
     return RatePoint(
-        name=TINY,
+        name=name,
         lmbda=0.01,
         num_latents=count,
         channels=3,
@@ -57,7 +62,10 @@ def load_rate_point():
         analysis=transform("analysis"),
         synthesis=transform("synthesis"),
         tables=CodingTables(
-            arrays["offsets"], [arrays.get(f"cdf/{i}") for i in range(count)], arrays["constants"]
+            arrays["offsets"],
+            [cdfs.get(i) for i in range(count)],
+            arrays["constants"],
+            arrays.get("class_cdfs"),
         ),
     )
 
@@ -86,10 +94,14 @@ def main():
 
     from balle2017.export import export
 
-    save_rate_point(random_rate_point(TINY), os.path.join(FOLDER, f"{TINY}.npz"))
-    with tempfile.TemporaryDirectory() as folder:
-        export(load_rate_point(), os.path.join(folder, TINY))
-        make(TINY, folder)
+    for name, num_classes in TINY.items():
+        if os.path.exists(os.path.join(FOLDER, f"{name}.npz")):
+            continue
+        rate_point = random_rate_point(name, num_classes=num_classes)
+        save_rate_point(rate_point, os.path.join(FOLDER, f"{name}.npz"))
+        with tempfile.TemporaryDirectory() as folder:
+            export(load_rate_point(name), os.path.join(folder, name))
+            make(name, folder)
 
 
 if __name__ == "__main__":
