@@ -189,6 +189,18 @@ def competing_tables(tables, images, num_classes, iterations=12, confidence=50.0
     return CodingTables(tables.offsets, cdfs, tables.constants, class_cdfs)
 
 
+def merged_tables(tables):
+    """The single set of tables that all classes make together, each by its share of the positions."""
+    if tables.class_cdfs is None:
+        return tables
+    share = np.diff(tables.class_cdfs[0]) / 2.0**CodingTables.PRECISION
+    cdfs = [
+        None if cdf is None else _quantized(share @ np.diff(cdf) / 2.0**CodingTables.PRECISION)[np.newaxis]
+        for cdf in tables.cdfs
+    ]
+    return CodingTables(tables.offsets, cdfs, tables.constants)
+
+
 def table_bits(tables, latents, classes=None):
     """Bits that tables spend on latents, coded as one slice; escapes' own bits are not included.
 

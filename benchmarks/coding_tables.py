@@ -1,17 +1,19 @@
-"""What the coding tables cost: tfc's defaults against the ones that ship, on real latents.
+"""What the coding tables cost: tfc's defaults, one table a channel, and the ones that ship, on real latents.
 
-    python benchmarks/coding_tables.py [MODEL ...] [--images ../shared/images/kodak]
+    python benchmarks/coding_tables.py [MODEL ...] [--images ../shared/images/kodak] [--update_readme]
 
-Both code the same rounded latents of each image as one range coded string, so the difference is
-the tables' alone: tfc's default has 12 bits of precision and leaves 2⁻⁸ of each channel's
-probability to the escape code, which channels that carry nothing pay for at every position.
-The last columns are the whole file, with its header and slices, and the entropy that the prior
-itself predicts. Takes about a minute a model.
+All code the same rounded latents of each image, so the difference is the tables' alone. tfc's default
+is one string with 12 bits of precision, which leaves 2⁻⁸ of each channel's probability to the escape
+code. One table a channel is the tables that ship with their classes merged, in the same slices: what
+is left of the paper's curve if the code does not adapt to the picture. The last columns are
+the whole file, with its header, and the entropy that the prior itself predicts. The BD-rates
+are against the paper's own table. Takes about half a minute a model.
 """
 
 import argparse
 import glob
 import os
+import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,56 +24,78 @@ import tensorflow_compression as tfc
 from PIL import Image
 from tqdm import tqdm
 
-from balle2017 import codec, export
-from balle2017.prior import FactorizedPrior, set_prior_parameters
+from balle2017 import bd, bitstream, codec, evaluate, export, metrics
+from balle2017.coding import TfcCoder
+from balle2017.prior import FactorizedPrior, merged_tables, set_prior_parameters
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole file", "prior")
 
 
-def bits_with_shipped_tables(tables, latents):
-    """Bits of one string of `[positions, filters]` latents under `CodingTables`."""
-    active = tables.active
-    values = tf.constant(latents[:, active] - tables.offsets[active])
-    handle = tfc.create_range_encoder([1], tf.constant(tables.lookup()))
-    handle = tfc.entropy_encode_channel(handle, values[None])
-    return 8 * len(tfc.entropy_encode_finalize(handle).numpy()[0])
+def slice_bits(coder, latents, slice_length):
+    """Bits of the slices of latents int32 `[positions, N]`."""
+    counts = np.full(-(-len(latents) // slice_length), slice_length, np.int32)
+    counts[-1] -= counts.sum() - len(latents)
+    return 8 * int(np.sum(coder.encode(tf.constant(latents), tf.constant(counts))[1]))
+
+
+def measure(name, files):
+    """Means over images: bits per pixel as in `COLUMNS`, and PSNR in dB."""
+    model = codec.load(name)
+    point = export.load_rate_point(str(model.folder))
+    prior = FactorizedPrior(batch_shape=[point.num_latents])
+    set_prior_parameters(prior, point.prior)
+    default = tfc.ContinuousBatchedEntropyModel(
+        prior, coding_rank=3, compression=True, offset_heuristic=False
+    )
+    coders = [TfcCoder(tables) for tables in (merged_tables(point.tables), point.tables)]
+    figures = []
+    for path in tqdm(files, desc=name, leave=False, disable=None):
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        latents = np.concatenate(list(model.analyze(pixels)))
+        floating = tf.constant(latents[None], tf.float32)
+        flat = latents.reshape(-1, point.num_latents)
+        file = model.compress(pixels)
+        bits = np.array([
+            8 * len(default.compress(floating).numpy()[0]),
+            *(slice_bits(coder, flat, point.slice_length) for coder in coders),
+            8 * len(file),
+            float(default(floating, training=False)[1][0]),
+        ])  # fmt: skip
+        psnr = metrics.psnr(pixels, model.decode(bitstream.unpack(file)))
+        figures.append([*bits / (pixels.shape[0] * pixels.shape[1]), psnr])
+    return np.mean(figures, 0)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names of rate points (default: all that ship)")
     parser.add_argument("--images", default="../shared/images/kodak", help="folder of PNG files")
+    parser.add_argument("--update_readme", action="store_true", help="put the table into README.md")
     args = parser.parse_args()
     files = sorted(glob.glob(os.path.join(args.images, "*.png")))
     if not files:
         sys.exit(f"There are no PNG files in {args.images}: name a folder with --images.")
     names = args.models or [info["name"] for info in codec.list_models()]
 
-    print(f"bits per pixel, mean of {len(files)} images")
-    print(f"{'model':16s}{'not coded':>10s}{'tfc default':>13s}{'shipped':>10s}{'saved':>8s}{'file':>10s}{'prior':>10s}")
+    figures = []
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name in names:
-        model = codec.load(name)
-        point = export.load_rate_point(str(model.folder))
-        prior = FactorizedPrior(batch_shape=[point.num_latents])
-        set_prior_parameters(prior, point.prior)
-        default = tfc.ContinuousBatchedEntropyModel(
-            prior, coding_rank=3, compression=True, offset_heuristic=False
-        )
-        figures = []
-        for path in tqdm(files, desc=name, leave=False):
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-            latents = np.concatenate(list(model.analyze(pixels))).astype(np.int32)
-            floating = tf.constant(latents[None], tf.float32)
-            strings = default.compress(floating).numpy()
-            predicted = float(default(floating, training=False)[1][0])
-            shipped = bits_with_shipped_tables(point.tables, latents.reshape(-1, point.num_latents))
-            whole = 8 * len(model.compress(pixels))
-            area = pixels.shape[0] * pixels.shape[1]
-            figures.append(np.array([8 * len(strings[0]), shipped, whole, predicted]) / area)
-        usual, shipped, whole, predicted = np.mean(figures, 0)
-        silent = point.num_latents - len(point.tables.active)
-        print(
-            f"{name:16s}{silent:10d}{usual:13.4f}{shipped:10.4f}{shipped / usual - 1:8.1%}{whole:10.4f}{predicted:10.4f}",
-            flush=True,
-        )
+        figures.append(measure(name, files))
+        lines.append(f"| `{name}` | " + " | ".join(f"{bpp:.4f}" for bpp in figures[-1][:-1]) + " |")
+        print(lines[-1], flush=True)
+    if len(names) > 2:
+        published = {curve.name: curve for curve in bd.load_published(ROOT / "experiments/data/kodak")}
+        paper, cells = published["tfc-balle-2017-iclr-opt-mse"], []
+        for bpp in np.transpose(figures)[:-1]:
+            curve = bd.Curve("tables", "tables", "")
+            curve.add("psnr_rgb", bpp, np.array(figures)[:, -1])
+            cells.append(f"{bd.bd_rate(paper, curve):+.1f} %".replace("-", "−"))
+        lines.append("| BD-rate against the paper | " + " | ".join(cells) + " |")
+        print(lines[-1])
+    if args.update_readme:
+        text = f"Bits per pixel, means of {len(files)} images:\n\n" + "\n".join(lines)
+        evaluate.update_readme(ROOT / "README.md", text, "tables")
 
 
 if __name__ == "__main__":
