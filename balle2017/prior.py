@@ -100,7 +100,7 @@ def _quantized(pmf):
     return cdf.numpy().astype(np.int32)
 
 
-def competing_tables(tables, images, num_classes, iterations=12, confidence=50.0, seed=0):
+def competing_tables(tables, images, num_classes, iterations=12, confidence=100.0, seed=0):
     """Splits coding tables into classes that compete for each latent position.
 
     Lloyd's algorithm with code lengths for distances: each position goes to the class that codes it

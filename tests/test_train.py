@@ -43,7 +43,8 @@ def test_training_that_was_killed_goes_on(tmp_path):
     assert "going on from step" in result.stdout
     assert "Epoch 1/6" not in result.stdout and "Epoch 6/6" in result.stdout
     with open(tmp_path / "models" / "small" / "model.json") as file:
-        assert json.load(file)["num_filters"] == 8
+        info = json.load(file)
+    assert info["num_filters"] == 8 and info["num_classes"] == 16
     for half in ("encoder", "decoder"):
         assert os.path.exists(tmp_path / "models" / "small" / half / "1" / "saved_model.pb")
 
