@@ -1,9 +1,10 @@
 """SOAP: Adam in the eigenbasis of Shampoo's statistics (Vyas et al. 2024, algorithm 3).
 
 Each convolution kernel `[in, taps, out]` is rotated into the slowly changing eigenbases of its
-gradients' input and output covariance, where Adam's per-coordinate scaling fits the curvature. At
-equal wall-clock it needs less than half of Adam's steps here. GDN's γ are left to plain Adam: they
-must not be negative, each for itself, and rotating them gained nothing.
+gradients' input and output covariance, where Adam's per-coordinate scaling fits the curvature. From
+random weights it needs less than half of Adam's steps here; how much it gains from other starts,
+`experiments/recipes.py` shows. GDN's γ are left to plain Adam: they must not be negative, each for
+itself, and rotating them gained nothing.
 """
 
 import tensorflow as tf

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tqdm
 from absl import app, flags
 
-from balle2017 import conditioning, data, export, klt, prior
+from balle2017 import competition, conditioning, data, export, klt, prior
 from balle2017.model import (
     DISTORTIONS,
     MS_SSIM_MIN_SIDE,
@@ -74,7 +74,7 @@ flags.DEFINE_integer("steps_per_epoch", 250, "Steps between two validations and 
 flags.DEFINE_integer("batch_size", 16, "Crops in a (global) batch.", 1)
 flags.DEFINE_integer("patch_size", 128, "Side of the crops in pixels, a multiple of 16.", 16)
 flags.DEFINE_float("min_scale", 0.6, "Crops are shrunk by a random factor between this and 1.", 0.1, 1)
-flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; SOAP needs less than half of its steps.")
+flags.DEFINE_enum("optimizer", "soap", ["soap", "adam"], "Adam is the paper's; SOAP needs fewer steps from random weights.")
 flags.DEFINE_float("learning_rate", 1e-2, "Peak learning rate, with SOAP relative to the size of the kernels; it rises for --warmup steps.", 0)
 flags.DEFINE_enum(
     "schedule", "cosine", ["cosine", "constant"],
@@ -317,7 +317,7 @@ def rate_point_of(model, training, validation_figures):
         gdn_epsilon=model.analysis.gdn_epsilon,
         analysis=arrays(model.analysis.plain_weights()),
         synthesis=arrays(model.synthesis.plain_weights()),
-        tables=prior.competing_tables(tables, latents, FLAGS.num_classes),
+        tables=competition.competing_tables(tables, latents, FLAGS.num_classes),
         prior=prior.prior_parameters(model.prior),
         info={
             "distortion": FLAGS.distortion,

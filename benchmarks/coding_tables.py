@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from balle2017 import bd, bitstream, codec, evaluate, export, metrics
 from balle2017.coding import TfcCoder
-from balle2017.prior import FactorizedPrior, merged_tables, set_prior_parameters
+from balle2017.competition import merged_tables
+from balle2017.prior import FactorizedPrior, set_prior_parameters
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole file", "prior")

@@ -4,7 +4,7 @@
 
 For some rate points, tables of 1, 2, 4, … classes are made from the latents of the training photographs, as
 `python -m balle2017.train` makes them, and code those of the photographs that training holds out. Writes
-`classes.md` and its curves to `docs/experiments/`. Takes a minute and a half for each rate point on 2 cores.
+`classes.md` and its curves to `docs/experiments/`. Takes a minute for each rate point on 2 cores.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from balle2017 import codec, data, export, prior
+from balle2017 import codec, competition, data, export, prior
 from balle2017.coding import Coder
 from balle2017.evaluate import write_file
 from balle2017.rate_point import STRIDE, CodingTables
@@ -60,10 +60,10 @@ def main(argv):
     columns = []
     for name in names:
         model = codec.load(name)
-        single = prior.merged_tables(export.load_rate_point(str(model.folder)).tables)
+        single = competition.merged_tables(export.load_rate_point(str(model.folder)).tables)
         images, tested = latents_of(model, training), latents_of(model, held_out)
         columns.append(
-            [bits_per_pixel(prior.competing_tables(single, images, k), tested) for k in CLASSES]
+            [bits_per_pixel(competition.competing_tables(single, images, k), tested) for k in CLASSES]
         )
         print(name, [f"{bpp:.4f}" for bpp, _ in columns[-1]], flush=True)
     for row, k in enumerate(CLASSES):

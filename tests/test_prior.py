@@ -6,10 +6,10 @@ import tensorflow as tf
 import tensorflow_compression as tfc
 
 from balle2017.coding import Coder
+from balle2017.competition import competing_tables, merged_tables
 from balle2017.prior import (
     FactorizedPrior,
     coding_tables,
-    competing_tables,
     latent_histogram,
     prior_parameters,
     set_prior_parameters,
@@ -98,6 +98,8 @@ def test_competing_tables_take_fewer_bits_and_classes_follow_the_picture(prior, 
     assert np.mean(classes.numpy() == busy) > 0.95
     bits = table_bits(tables, latents, classes.numpy())
     assert bits < 0.9 * table_bits(single, latents)
+    # All classes together are no worse than the tables that they were made from.
+    assert bits < table_bits(merged_tables(tables), latents) <= 1.002 * table_bits(single, latents)
     # Two classes that stay as they are for twelve positions take next to nothing.
     assert 0 < np.sum(class_bits) < 0.7 * len(latents)
 
