@@ -1,9 +1,8 @@
 """Coding tables that compete: how the code that is written adapts to the picture.
 
 A factorized prior spends the same bits on sky as on grass. Training keeps to it, as the paper does;
-the code need not, and the paper's own, whose rates its tables show, is context-adaptive as well.
-Here latents fall into K classes by position, each class has tables of its own, and the encoder sends
-which one it takes (Brummer & De Vleeschouwer 2021, "End-to-end optimized image compression with
+the code need not. Latents fall into K classes by position, each class has tables of its own, and
+the encoder sends which one it takes (Brummer & De Vleeschouwer 2021, "End-to-end optimized image compression with
 competition of prior distributions"). Chosen and sent, instead of inferred from what was decoded
 before, classes leave all latents of a slice decodable at once.
 """

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from balle2017 import bd, bitstream, codec, evaluate, export, metrics
 from balle2017.coding import TfcCoder
 from balle2017.competition import merged_tables
+from balle2017.container_graph import slice_counts
 from balle2017.prior import FactorizedPrior, set_prior_parameters
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -35,9 +36,8 @@ COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole fi
 
 def slice_bits(coder, latents, slice_length):
     """Bits of the slices of latents int32 `[positions, N]`."""
-    counts = np.full(-(-len(latents) // slice_length), slice_length, np.int32)
-    counts[-1] -= counts.sum() - len(latents)
-    return 8 * int(np.sum(coder.encode(tf.constant(latents), tf.constant(counts))[1]))
+    counts = slice_counts(tf.constant([len(latents)]), tf.constant([slice_length]))
+    return 8 * int(np.sum(coder.encode(tf.constant(latents), counts)[1]))
 
 
 def measure(name, files):
