@@ -14,9 +14,8 @@ import io
 import numpy as np
 from PIL import Image, ImageFile
 
-from balle2017 import bitstream, codec
-
-DEFAULT_MODEL = "bls2017-mse-4"
+from balle2017 import codec
+from balle2017.container import bitstream
 
 
 class TfciImageFile(ImageFile.ImageFile):
@@ -67,7 +66,7 @@ def _save(image, file, filename):
     if image.mode not in ("1", "L", "RGB"):
         raise OSError(f"cannot write mode {image.mode} as TFCI")
     try:
-        model = codec.load(options.get("model", DEFAULT_MODEL), options.get("models_dir"))
+        model = codec.load(options.get("model", codec.DEFAULT_MODEL), options.get("models_dir"))
     except codec.ModelError as error:
         raise ValueError(str(error)) from None
     metadata = {}

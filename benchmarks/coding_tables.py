@@ -24,11 +24,14 @@ import tensorflow_compression as tfc
 from PIL import Image
 from tqdm import tqdm
 
-from balle2017 import bd, bitstream, codec, evaluate, export, metrics
-from balle2017.coding import TfcCoder
-from balle2017.competition import merged_tables
-from balle2017.container_graph import slice_counts
-from balle2017.prior import FactorizedPrior, set_prior_parameters
+from balle2017 import codec
+from balle2017.container import bitstream
+from balle2017.container.container_graph import slice_counts
+from balle2017.entropy.competition import merged_tables
+from balle2017.entropy.tfc_coder import TfcCoder
+from balle2017.evaluation import bd, metrics, results
+from balle2017.model.prior import FactorizedPrior, set_prior_parameters
+from balle2017.saved_model import reading
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole file", "prior")
@@ -43,7 +46,7 @@ def slice_bits(coder, latents, slice_length):
 def measure(name, files):
     """Means over images: bits per pixel as in `COLUMNS`, and PSNR in dB."""
     model = codec.load(name)
-    point = export.load_rate_point(str(model.folder))
+    point = reading.load_rate_point(str(model.folder))
     prior = FactorizedPrior(batch_shape=[point.num_latents])
     set_prior_parameters(prior, point.prior)
     default = tfc.ContinuousBatchedEntropyModel(
@@ -96,7 +99,7 @@ def main():
         print(lines[-1])
     if args.update_readme:
         text = f"Bits per pixel, means of {len(files)} images:\n\n" + "\n".join(lines)
-        evaluate.update_readme(ROOT / "README.md", text, "tables")
+        results.update_readme(ROOT / "README.md", text, "tables")
 
 
 if __name__ == "__main__":

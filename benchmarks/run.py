@@ -25,7 +25,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from balle2017 import codec, codecs, evaluate, images, metrics
+from balle2017 import codec
+from balle2017.evaluation import baselines, metrics, results
+from balle2017.pictures import images
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LARGE = 2832, 4240
@@ -34,7 +36,7 @@ MATRIX = 2048
 NOTABLE_LOAD = 0.05
 
 
-class QuickAvif(codecs.Avif):
+class QuickAvif(baselines.Avif):
     """AVIF at Pillow's default speed; the comparisons of quality use a slower one."""
 
     def options(self, quality):
@@ -57,7 +59,7 @@ def main():
     with open(args.json, "w") as file:
         json.dump(results, file, indent=1, ensure_ascii=False)
     if args.update_readme:
-        evaluate.update_readme(pathlib.Path(ROOT, "README.md"), text, "bench")
+        results.update_readme(pathlib.Path(ROOT, "README.md"), text, "bench")
 
 
 def measure(args):
@@ -70,14 +72,14 @@ def measure(args):
 
     tf = codec.tensorflow()
     tf.autograph.set_verbosity(0)
-    from balle2017 import export
+    from balle2017.saved_model import reading, writing
     from stages import stages
 
     pixels = images.read(args.image).pixels
     model = codec.load(args.model, args.models_dir)
-    rate_point = export.load_rate_point(str(model.folder))
+    rate_point = reading.load_rate_point(str(model.folder))
     with tempfile.TemporaryDirectory() as folder:
-        export.export(rate_point, os.path.join(folder, args.model), "stock")
+        writing.export(rate_point, os.path.join(folder, args.model), "stock")
         contestants = make_contestants(args, rate_point, pixels, folder)
         files = {}
         tasks = make_tasks(contestants, pixels, files, tf)
@@ -101,7 +103,7 @@ def measure(args):
     steps = take_turns(tasks, 5 if args.quick else 15, progress)
     progress.close()
     return {
-        "machine": f"{evaluate.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
+        "machine": f"{results.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
         "model": args.model,
         "background_cores": load.cores(),
         "area": {"small": pixels.shape[0] * pixels.shape[1], "large": LARGE[0] * LARGE[1]},
@@ -133,13 +135,13 @@ def make_contestants(args, rate_point, pixels, stock_dir):
         ),
     }
     size = len(found["balle2017"][0](pixels))
-    for other in (codecs.Jpeg2000, QuickAvif):
+    for other in (baselines.Jpeg2000, QuickAvif):
         try:
             other = other()
-        except codecs.CodecUnavailable as error:
+        except baselines.CodecUnavailable as error:
             print(error, file=sys.stderr)
             continue
-        quality, _ = codecs.match_size(other, pixels, size)
+        quality, _ = baselines.match_size(other, pixels, size)
         found[f"{other.label} (Pillow)"] = (
             functools.partial(other.encode, quality=quality), other.decode
         )

@@ -8,9 +8,10 @@ import io
 import numpy as np
 import tensorflow as tf
 
-from balle2017 import bitstream, images
-from balle2017.rate_point import STRIDE
-from balle2017.transforms import analysis_stages, pad_to_multiple, synthesis_stages
+from balle2017.container import bitstream
+from balle2017.model.transforms import analysis_stages, pad_to_multiple, synthesis_stages
+from balle2017.model.weights import STRIDE
+from balle2017.pictures import images
 
 
 def stages(model, rate_point, path, dtype):

@@ -16,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 from absl import app, flags, logging
 
-from balle2017.export import RUNTIMES, export, load_rate_point
+from balle2017.saved_model.reading import load_rate_point
+from balle2017.saved_model.writing import RUNTIMES, export
 
 flags.DEFINE_integer("rounds", 15, "Number of times that the image is coded by each runtime.")
 

@@ -9,7 +9,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from balle2017 import codec, codecs, metrics
+from balle2017 import codec
+from balle2017.evaluation import baselines, metrics
 
 HERE = pathlib.Path(__file__).resolve().parent
 PHOTOGRAPH = HERE / "kodak-23.png"
@@ -28,8 +29,8 @@ def main():
     original = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))
     data = codec.load(MODEL).compress(original)
     decoded = codec.decompress(data).pixels
-    jpeg = codecs.find("jpeg")
-    _, jpeg_data = codecs.match_size(jpeg, original, len(data))
+    jpeg = baselines.find("jpeg")
+    _, jpeg_data = baselines.match_size(jpeg, original, len(data))
     jpeg_decoded = jpeg.decode(jpeg_data)
 
     OUTPUT.mkdir(exist_ok=True)

@@ -14,10 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from balle2017 import codec, competition, data, export, prior
-from balle2017.coding import Coder
-from balle2017.evaluate import write_file
-from balle2017.rate_point import STRIDE, CodingTables
+from balle2017 import codec
+from balle2017.entropy import competition
+from balle2017.entropy.coder import Coder
+from balle2017.entropy.tables import CodingTables, table_bits
+from balle2017.evaluation.measuring import write_file
+from balle2017.model.weights import STRIDE
+from balle2017.saved_model import reading
+from balle2017.training import photographs
 import kodak
 
 FLAGS = flags.FLAGS
@@ -39,7 +43,7 @@ def bits_per_pixel(tables, images):
     for latents in images:
         flat = latents.reshape(-1, latents.shape[-1]).astype(np.int32)
         classes, own = coder.choose_classes(flat, np.int32([len(flat)]))
-        bits += prior.table_bits(tables, flat, classes.numpy())
+        bits += table_bits(tables, flat, classes.numpy())
         class_bits += float(np.sum(own))
         positions += len(flat)
     return bits / (positions * STRIDE**2), class_bits / (positions * STRIDE**2)
@@ -47,8 +51,8 @@ def bits_per_pixel(tables, images):
 
 def main(argv):
     del argv
-    photographs = data.load_images(data.find_files([FLAGS.data]), 3, STRIDE)
-    training, held_out = data.hold_out(photographs, FLAGS.validation_fraction)
+    images = photographs.load_images(photographs.find_files([FLAGS.data]), 3, STRIDE)
+    training, held_out = photographs.hold_out(images, FLAGS.validation_fraction)
     names = FLAGS.models or [info["name"] for info in codec.list_models() if info["channels"] == 3][1::2]
     lines = [
         f"Bits per pixel of {len(held_out)} photographs that are held out, and of that the classes themselves;"
@@ -60,7 +64,7 @@ def main(argv):
     columns = []
     for name in names:
         model = codec.load(name)
-        single = competition.merged_tables(export.load_rate_point(str(model.folder)).tables)
+        single = competition.merged_tables(reading.load_rate_point(str(model.folder)).tables)
         images, tested = latents_of(model, training), latents_of(model, held_out)
         columns.append(
             [bits_per_pixel(competition.competing_tables(single, images, k), tested) for k in CLASSES]

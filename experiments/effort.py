@@ -20,17 +20,19 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
 
-from balle2017 import bd, codec, codecs, evaluate, images
+from balle2017 import codec
+from balle2017.evaluation import baselines, bd, measuring, results
+from balle2017.pictures import images
 import kodak
 import rd
 
 FLAGS = flags.FLAGS
 
 
-class Effort(codecs.RatePoints):
+class Effort(baselines.RatePoints):
     """An effort whose time counts on from that of the efforts below, which it passes through anyway.
 
-    The files are those of `codecs.RatePoints`; the time of effort n has the range coding of n files in it.
+    The files are those of `baselines.RatePoints`; the time of effort n has the range coding of n files in it.
     """
 
     # By quality: the picture, the effort reached, the seconds until there, the files to come.
@@ -54,10 +56,10 @@ def expected_seconds(pixels, chosen):
     """Seconds that one image takes, if a step takes as long as at effort 2; nothing kept is read."""
     total = 0.0
     family, highest = chosen[0][0].name, max(codec.effort for codec, _ in chosen)
-    quick = [codecs.RatePoints(family, FLAGS.models_dir, effort) for effort in (1, 2)]
+    quick = [baselines.RatePoints(family, FLAGS.models_dir, effort) for effort in (1, 2)]
     for quality in chosen[0][1]:
         quick[1].encode(pixels, quality)
-        low, high = (evaluate.measure(codec, quality, pixels)["encode_seconds"] for codec in quick)
+        low, high = (measuring.measure(codec, quality, pixels)["encode_seconds"] for codec in quick)
         count = quick[0].models[quality].count_steps
         step = (high - low) / (count(pixels, 2) - count(pixels, 1))
         total += low + step * max(0, count(pixels, highest) - count(pixels, 1))
@@ -66,7 +68,7 @@ def expected_seconds(pixels, chosen):
 
 def choose(family):
     """The efforts of a family as `(codec, qualities)`, effort 0 first."""
-    known = codecs.RatePoints(family, FLAGS.models_dir)
+    known = baselines.RatePoints(family, FLAGS.models_dir)
     wanted = [int(word) for word in FLAGS.rate_points] or known.qualities
     missing = [quality for quality in wanted if quality not in known.models]
     if missing:
@@ -82,7 +84,7 @@ def gains(points, chosen):
 
     The BD-rates are against effort 0 by PSNR and by MS-SSIM, and against the paper's own table.
     """
-    curves = evaluate.curves(points, chosen)
+    curves = results.curves(points, chosen)
     paper = kodak.published()[kodak.PAPER]
     seconds = [np.mean([p["encode_seconds"] for p in points[c.name]]) for c, _ in chosen]
     rows = []
@@ -143,14 +145,14 @@ def main(argv):
     folder = pathlib.Path(FLAGS.results) / "per_image"
     chosen = choose(family)
     measured = list(chosen)
-    target = codecs.TargetRate(family, FLAGS.models_dir, FLAGS.target_effort)
+    target = baselines.TargetRate(family, FLAGS.models_dir, FLAGS.target_effort)
     if FLAGS.targets:
         measured.append((target, target.qualities))
     seconds = expected_seconds(images.read(paths[0]).pixels, chosen)
     print(f"Expected: {seconds * len(paths) / 60:.0f} minutes for the efforts of {len(paths)} images,"
           " less what is kept.", flush=True)  # fmt: skip
-    records = evaluate.evaluate(paths, measured, folder)
-    points = evaluate.aggregate(records)
+    records = measuring.evaluate(paths, measured, folder)
+    points = results.aggregate(records)
     rows = gains(points, chosen)
     slowest = [max(r["encode_seconds"] for r in records if r["codec"] == c.name) for c, _ in chosen]
 
@@ -158,7 +160,7 @@ def main(argv):
     caption = (
         f"Kodak, {len(paths)} images, real files of {names}; BD-rate against effort 0 by PSNR and by"
         " MS-SSIM, and against the paper's own table (package `bjontegaard`, Akima); encoding"
-        f" times on {os.cpu_count()} cores of {evaluate.processor()}."
+        f" times on {os.cpu_count()} cores of {results.processor()}."
     )
     lines = [caption, "", *table(rows, slowest)]
     if FLAGS.targets:
@@ -167,8 +169,8 @@ def main(argv):
     print("\n" + "\n".join(lines))
     out = pathlib.Path(FLAGS.out)
     draw(rows, out / "kodak.png")
-    evaluate.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
-    evaluate.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
+    measuring.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
+    results.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def strongest_first(patches):
 
 def responses(rate_point, channels):
     """What one step of a latent adds to a picture: `[len(channels), 80, 80, 3]`."""
-    from balle2017.transforms import synthesize
+    from balle2017.model.transforms import synthesize
 
     latents = np.zeros([len(channels) + 1, 5, 5, rate_point.num_latents], np.float32)
     latents[:] = rate_point.tables.constants

@@ -11,7 +11,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
 import numpy as np  # noqa: E402
 
-from balle2017 import bd, codecs, evaluate, images  # noqa: E402
+from balle2017.evaluation import baselines, bd, measuring  # noqa: E402
+from balle2017.pictures import images  # noqa: E402
 
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -45,14 +46,14 @@ def find_images():
     if not os.path.isdir(FLAGS.images):
         sys.exit(f"There is no folder {FLAGS.images}: name the one that holds the Kodak images with --images.")
     try:
-        return evaluate.find_images(FLAGS.images)
+        return measuring.find_images(FLAGS.images)
     except ValueError as error:
         sys.exit(str(error))
 
 
 def find_families():
     """The families of colour models, as codecs, or the end of the program with one sentence."""
-    found = [c for c in codecs.installed(FLAGS.models_dir) if isinstance(c, codecs.RatePoints)]
+    found = [c for c in baselines.installed(FLAGS.models_dir) if isinstance(c, baselines.RatePoints)]
     if not found:
         sys.exit("No models are installed: name a folder of models with --models_dir.")
     return found
@@ -60,15 +61,15 @@ def find_families():
 
 def find_rate_points():
     """All installed models of colour images as `RatePoint`s, by family and ascending λ."""
-    from balle2017 import export
+    from balle2017.saved_model import reading
 
-    return [export.load_rate_point(str(m.folder)) for f in find_families() for m in f.models.values()]
+    return [reading.load_rate_point(str(m.folder)) for f in find_families() for m in f.models.values()]
 
 
 def measure(paths, compared):
     """Measures codecs at their own qualities; returns the records and what was chosen."""
     chosen = [(codec, codec.qualities) for codec in compared]
-    return evaluate.evaluate(paths, chosen, os.path.join(FLAGS.results, "per_image")), chosen
+    return measuring.evaluate(paths, chosen, os.path.join(FLAGS.results, "per_image")), chosen
 
 
 def crops(paths, side):

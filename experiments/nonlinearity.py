@@ -25,9 +25,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from balle2017 import data, transforms
-from balle2017.model import RateDistortionModel
-from balle2017.soap import SOAP
+from balle2017.model import transforms
+from balle2017.model.objective import RateDistortionModel
+from balle2017.training import photographs
+from balle2017.training.soap import SOAP
 import kodak
 
 FLAGS = flags.FLAGS
@@ -102,13 +103,13 @@ def train(kind, crops, mean, validation):
 def main(argv):
     del argv
     try:
-        photographs = data.load_images(data.find_files(FLAGS.data), 3, 256)
-    except data.DataError as error:
+        images = photographs.load_images(photographs.find_files(FLAGS.data), 3, 256)
+    except photographs.DataError as error:
         sys.exit(f"{error}: name training photographs with --data.")
-    training, held_out = data.hold_out(photographs, 0.05)
+    training, held_out = photographs.hold_out(images, 0.05)
     # The same crops for all, in the same order.
-    crops = data.CropSource(training).batches(128, 8, 0.6, seed=0)
-    validation = list(data.CropSource(held_out).batches(256, 8, 1.0, seed=1).take(4))
+    crops = photographs.CropSource(training).batches(128, 8, 0.6, seed=0)
+    validation = list(photographs.CropSource(held_out).batches(256, 8, 1.0, seed=1).take(4))
     mean = np.mean([pixels.mean((0, 1)) for _, pixels in training], axis=0)
 
     print(f"{len(training)} photographs, {len(held_out)} held out for the figures; λ = {FLAGS.lmbda:g},"

@@ -10,7 +10,7 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
 
-from balle2017 import bd, codecs, evaluate
+from balle2017.evaluation import baselines, bd, results
 import kodak
 
 FLAGS = flags.FLAGS
@@ -21,8 +21,8 @@ def main(argv):
     paths = kodak.find_images()
     families = kodak.find_families()
     names = [family.name for family in families]
-    records, chosen = kodak.measure(paths, families + [codecs.Jpeg(), codecs.Jpeg2000()])
-    sets = evaluate.curves_by_image(records, chosen)
+    records, chosen = kodak.measure(paths, families + [baselines.Jpeg(), baselines.Jpeg2000()])
+    sets = results.curves_by_image(records, chosen)
 
     print(f"{'BD-rate, PSNR RGB (MS-SSIM RGB), %':36}" + "".join(f"{n:>22}" for n in ("JPEG", "JPEG 2000")))
     better = {}

@@ -18,7 +18,7 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
 
-from balle2017 import bd, codecs, evaluate, report
+from balle2017.evaluation import baselines, bd, measuring, report, results
 import kodak
 
 FLAGS = flags.FLAGS
@@ -150,7 +150,7 @@ def write_model_figures(family, points):
             "psnr": round(point["psnr_rgb"], 3),
             "ms_ssim": round(point["ms_ssim_rgb"], 5),
         }
-        evaluate.write_file(file, json.dumps(info, indent=2) + "\n")
+        measuring.write_file(file, json.dumps(info, indent=2) + "\n")
 
 
 def main(argv):
@@ -158,13 +158,13 @@ def main(argv):
     paths = kodak.find_images()
     families = kodak.find_families()
     names = [family.name for family in families]
-    records, chosen = kodak.measure(paths, codecs.installed(FLAGS.models_dir))
-    evaluate.write_results(FLAGS.results, records, chosen)
-    points = evaluate.aggregate(records)
-    measured = {curve.name: curve for curve in evaluate.curves(points, chosen)}
+    records, chosen = kodak.measure(paths, baselines.installed(FLAGS.models_dir))
+    results.write_results(FLAGS.results, records, chosen)
+    points = results.aggregate(records)
+    measured = {curve.name: curve for curve in results.curves(points, chosen)}
     published = kodak.published()
     paper = published[kodak.PAPER]
-    evaluate.print_table(points, chosen, list(published.values()))
+    results.print_table(points, chosen, list(published.values()))
 
     out = pathlib.Path(FLAGS.out)
     draw(measured, names, paper, out / "kodak.png")
@@ -193,11 +193,11 @@ def main(argv):
                          f" | {p['ms_ssim_rgb']:.4f} | {p['ms_ssim_luma']:.4f} |")  # fmt: skip
         lines.append("")
     table = "\n".join(line for line in lines if not line.startswith(f"![Rate–distortion curves on Kodak]"))
-    evaluate.write_file(out / "kodak.md", table)
-    content = {codec.name: evaluate.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
-    evaluate.write_file(out / "kodak.json", json.dumps(content, indent=1))
+    measuring.write_file(out / "kodak.md", table)
+    content = {codec.name: results.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
+    measuring.write_file(out / "kodak.json", json.dumps(content, indent=1))
     readme = [caption, "", *short, "", "The same codecs, measured here and as others published them:", "", *agreement]
-    evaluate.update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme), "rd")
+    results.update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme), "rd")
     for family in families:
         write_model_figures(family, points[family.name])
 
@@ -206,9 +206,9 @@ def main(argv):
         check(measured[name], [measured["jpeg"], measured["jpeg2000"]])
     print(f"\nTables: {out}")
     if FLAGS.report:
-        shown = evaluate.viewer(paths, chosen, FLAGS.viewer_images, [0.2, 0.5, 1.0])
+        shown = results.viewer(paths, chosen, FLAGS.viewer_images, [0.2, 0.5, 1.0])
         content = report.Report(
-            "balle2017 on Kodak", evaluate.curves_by_image(records, chosen), list(published.values()),
+            "balle2017 on Kodak", results.curves_by_image(records, chosen), list(published.values()),
             visible=[kodak.PAPER], viewer=shown)  # fmt: skip
         report.write(pathlib.Path(FLAGS.results) / "report.html", content)
         print(f"Report: {FLAGS.results}/report.html")

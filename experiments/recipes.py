@@ -22,7 +22,7 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 from tqdm import tqdm
 
-from balle2017 import evaluate
+from balle2017.evaluation import measuring, results
 import kodak
 
 FLAGS = flags.FLAGS
@@ -60,7 +60,7 @@ def main(argv):
     del argv
     lines = [
         f"λ = {FLAGS.lmbda:g}, 128 filters, {FLAGS.minutes:g} minutes each on {os.cpu_count()} cores of"
-        f" {evaluate.processor()}; rounded latents of photographs that are held out.",
+        f" {results.processor()}; rounded latents of photographs that are held out.",
         "",
         "| recipe | ms a step | steps | bpp | PSNR (dB) | rate + λ · MSE |",
         "|---|---|---|---|---|---|",
@@ -81,7 +81,7 @@ def main(argv):
     axis.legend(fontsize=9, frameon=False)
     out = pathlib.Path(FLAGS.out)
     kodak.save(figure, out)
-    evaluate.write_file(out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""]))
+    measuring.write_file(out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""]))
     print("\n".join(lines))
 
 

@@ -10,7 +10,8 @@ import pathlib
 from absl import app, flags
 import matplotlib.pyplot as plt
 
-from balle2017 import codecs, images, metrics
+from balle2017.evaluation import baselines, metrics
+from balle2017.pictures import images
 import kodak
 
 FLAGS = flags.FLAGS
@@ -27,10 +28,10 @@ def main(argv):
     for row, path in enumerate(picked):
         pixels = images.read(path).pixels
         height, width, _ = pixels.shape
-        quality, data = codecs.match_size(family, pixels, FLAGS.bpp * height * width / 8)
+        quality, data = baselines.match_size(family, pixels, FLAGS.bpp * height * width / 8)
         files = [(family, quality, data)]
-        for codec in (codecs.Jpeg(), codecs.Jpeg2000()):
-            files.append((codec, *codecs.match_size(codec, pixels, len(data))))
+        for codec in (baselines.Jpeg(), baselines.Jpeg2000()):
+            files.append((codec, *baselines.match_size(codec, pixels, len(data))))
         shown = [(f"Original, {pathlib.Path(path).name}", pixels)]
         for codec, quality, data in files:
             decoded = codec.decode(data)

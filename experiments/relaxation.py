@@ -28,8 +28,8 @@ def measure(rate_point, pixels, seed):
       `[[bpp, MSE] with noise, [bpp, MSE] with rounding]`.
     """
     import tensorflow as tf
-    from balle2017.prior import FactorizedPrior, set_prior_parameters
-    from balle2017.transforms import analyze, synthesize
+    from balle2017.model.prior import FactorizedPrior, set_prior_parameters
+    from balle2017.model.transforms import analyze, synthesize
 
     prior = FactorizedPrior(batch_shape=[rate_point.num_latents])
     set_prior_parameters(prior, rate_point.prior)

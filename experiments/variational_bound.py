@@ -41,8 +41,8 @@ def terms(rate_point, images, seed):
     """
     import tensorflow as tf
     import tensorflow_probability as tfp
-    from balle2017.model import RateDistortionModel
-    from balle2017.prior import set_prior_parameters
+    from balle2017.model.objective import RateDistortionModel
+    from balle2017.model.prior import set_prior_parameters
 
     channels = rate_point.channels
     model = RateDistortionModel(

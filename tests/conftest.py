@@ -5,7 +5,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from balle2017.rate_point import CodingTables, RatePoint, Transform
+from balle2017.entropy.tables import CodingTables
+from balle2017.model.weights import Transform
+from balle2017.saved_model.rate_point import RatePoint
 
 
 def random_cdf(random, size, num_classes=1):
@@ -84,7 +86,7 @@ def tiny_rate_point():
 @pytest.fixture(scope="session")
 def tiny_models_dir(tiny_rate_point, tmp_path_factory):
     """A folder of models that holds `tiny-1`, exported with the tfc runtime."""
-    from balle2017.export import export
+    from balle2017.saved_model.writing import export
 
     directory = tmp_path_factory.mktemp("saved_models")
     export(tiny_rate_point, directory / "tiny-1")
@@ -94,7 +96,7 @@ def tiny_models_dir(tiny_rate_point, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_stock_dir(tiny_rate_point, tmp_path_factory):
     """A folder of models that holds `tiny-1`, exported with the stock runtime."""
-    from balle2017.export import export
+    from balle2017.saved_model.writing import export
 
     directory = tmp_path_factory.mktemp("stock_models")
     export(tiny_rate_point, directory / "tiny-1", "stock")

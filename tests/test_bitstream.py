@@ -7,8 +7,8 @@ import zlib
 import pytest
 from hypothesis import given, strategies as st
 
-from balle2017 import bitstream
-from balle2017.bitstream import Bitstream, BitstreamError, DamagedError
+from balle2017.container import bitstream
+from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 
 
 def example(**changes):

@@ -12,10 +12,12 @@ import tensorflow as tf
 
 pytest.importorskip("tensorflow_serving", reason="needs the package tensorflow-serving-api")
 
-from balle2017 import bitstream, client
+from balle2017 import client
+from balle2017.commands import serving_client
+from balle2017.container import bitstream
 from serving import Servable, Server
 
-PREDICTS = [client.predict_grpc, client.predict_rest]
+PREDICTS = [serving_client.predict_grpc, serving_client.predict_rest]
 
 
 @pytest.fixture(scope="module")
@@ -39,30 +41,30 @@ def png(height, width, seed=0):
 
 
 def address(server, predict):
-    return server.grpc_address if predict is client.predict_grpc else server.rest_address
+    return server.grpc_address if predict is serving_client.predict_grpc else server.rest_address
 
 
 @pytest.mark.parametrize("predict", PREDICTS)
 def test_there_and_back(server, predict):
     where = address(server, predict)
     images = [png(30, 40), png(1, 1)]
-    files = client.compress(predict, where, "tiny-1", images)
+    files = serving_client.compress(predict, where, "tiny-1", images)
     assert [bitstream.read_header(file).height for file in files] == [30, 1]
-    decoded = client.decompress(predict, where, files)
+    decoded = serving_client.decompress(predict, where, files)
     assert [tf.io.decode_png(image).shape for image in decoded] == [[30, 40, 3], [1, 1, 3]]
 
 
 def test_requests_are_merged(server, servables):
     images = [png(20 + k, 50 - k, k) for k in range(6)]
     alone = [
-        client.compress(client.predict_grpc, server.grpc_address, "tiny-1", [i])[0] for i in images
+        serving_client.compress(serving_client.predict_grpc, server.grpc_address, "tiny-1", [i])[0] for i in images
     ]
     batches = servables["tiny-1-encoder"].batches
     batches.clear()
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         together = pool.map(
-            lambda image: client.compress(
-                client.predict_grpc, server.grpc_address, "tiny-1", [image]
+            lambda image: serving_client.compress(
+                serving_client.predict_grpc, server.grpc_address, "tiny-1", [image]
             )[0],
             images,
         )
@@ -73,7 +75,7 @@ def test_requests_are_merged(server, servables):
 @pytest.mark.parametrize("predict", PREDICTS)
 def test_wrong_input_is_refused_and_the_server_lives(server, predict):
     where = address(server, predict)
-    (file,) = client.compress(predict, where, "tiny-1", [png(30, 40)])
+    (file,) = serving_client.compress(predict, where, "tiny-1", [png(30, 40)])
     parsed = bitstream.unpack(file)
     parsed.fingerprint ^= 1
     cases = [
@@ -84,10 +86,10 @@ def test_wrong_input_is_refused_and_the_server_lives(server, predict):
         ("decoder", "bitstream_bytes", b"text", "not a .tfci file"),
     ]
     for part, name, data, message in cases:
-        with pytest.raises(client.ServerError, match=f"(INVALID_ARGUMENT|400).*{message}") as error:
+        with pytest.raises(serving_client.ServerError, match=f"(INVALID_ARGUMENT|400).*{message}") as error:
             predict(where, f"tiny-1-{part}", {name: [data]})
         assert "\n" not in str(error.value) and "{{" not in str(error.value)
-    assert client.compress(predict, where, "tiny-1", [png(30, 40)]) == [file]
+    assert serving_client.compress(predict, where, "tiny-1", [png(30, 40)]) == [file]
 
 
 def run(*arguments):

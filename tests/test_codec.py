@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from balle2017 import bitstream, codec
-from balle2017.bitstream import BitstreamError, DamagedError
-from balle2017.codec import ModelError
+from balle2017 import codec
+from balle2017.codec import ModelError, tiling
+from balle2017.container import bitstream
+from balle2017.container.bitstream import BitstreamError, DamagedError
 
 
 def photograph(height, width, channels=3, seed=0):
@@ -88,9 +89,9 @@ def test_decoded_pixels_are_those_of_the_graph(tiny, tiny_models_dir):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(codec, "_TILE_SIDE", 8)
-    monkeypatch.setattr(codec, "_TILE_AREA", 64)
-    monkeypatch.setattr(codec, "_CODER_POSITIONS", 20)
+    monkeypatch.setattr(tiling, "_TILE_SIDE", 8)
+    monkeypatch.setattr(tiling, "_TILE_AREA", 64)
+    monkeypatch.setattr(tiling, "CODER_POSITIONS", 20)
 
 
 @pytest.mark.parametrize("size", [(300, 350), (131, 1000), (1000, 20), (129, 129)])
@@ -111,21 +112,21 @@ def test_one_latent_less_of_context_is_not_enough(tiny, small_tiles, monkeypatch
     pixels = photograph(300, 350)
     whole = whole_latents(tiny, pixels)
     for context in ((0, 2), (1, 1)):
-        monkeypatch.setattr(codec, "_ANALYSIS_CONTEXT", context)
+        monkeypatch.setattr(tiling, "ANALYSIS_CONTEXT", context)
         assert np.mean(np.concatenate(list(tiny.analyze(pixels))) != whole) > 1e-3
 
 
 def test_tiles_are_bounded():
     for height, width in [(1, 10**6), (10**5, 3), (500, 700), (63, 100), (64, 65), (2000, 2000)]:
-        for context in (codec._ANALYSIS_CONTEXT, codec._SYNTHESIS_CONTEXT):
-            rows, cols = codec._tiling(height, width, sum(context))
+        for context in (tiling.ANALYSIS_CONTEXT, tiling.SYNTHESIS_CONTEXT):
+            rows, cols = tiling.tiles(height, width, sum(context))
             assert [r[0] for r in rows] == [0] + [r[1] for r in rows[:-1]] and rows[-1][1] == height
             assert [c[0] for c in cols] == [0] + [c[1] for c in cols[:-1]] and cols[-1][1] == width
             sides = [
-                max(b - a for a, b in (codec._widen(*span, size, context) for span in spans))
+                max(b - a for a, b in (tiling.widen(*span, size, context) for span in spans))
                 for spans, size in ((rows, height), (cols, width))
             ]
-            assert sides[0] * sides[1] <= codec._TILE_AREA
+            assert sides[0] * sides[1] <= tiling._TILE_AREA
 
 
 def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir):
@@ -251,7 +252,7 @@ from balle2017 import codec, tfci
 assert "tensorflow" not in sys.modules
 print(codec.decompress(open("a.tfci", "rb").read(), ".").pixels.shape)
 """
-    root = str(pathlib.Path(codec.__file__).parents[1])
+    root = str(pathlib.Path(codec.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

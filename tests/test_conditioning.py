@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from balle2017 import conditioning
-from balle2017.transforms import analysis_stages, analyze, synthesis_stages, synthesize
+from balle2017.model.transforms import analysis_stages, analyze, synthesis_stages, synthesize
+from balle2017.training import conditioning
 from conftest import random_rate_point
 from test_codec import photograph
 

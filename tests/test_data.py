@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from balle2017 import data
+from balle2017.training import photographs
 
 
 def photograph(path, height, width, seed=0):
@@ -26,44 +26,44 @@ def folder(tmp_path):
 
 
 def test_folders_are_searched_and_globs_expanded(folder):
-    assert len(data.find_files([str(folder)])) == 7
-    assert len(data.find_files([str(folder / "?.png"), str(folder / "sub")])) == 5
+    assert len(photographs.find_files([str(folder)])) == 7
+    assert len(photographs.find_files([str(folder / "?.png"), str(folder / "sub")])) == 5
 
 
 def test_nothing_found_is_said_with_the_pattern(folder):
-    with pytest.raises(data.DataError, match="no images match .*missing"):
-        data.find_files([str(folder / "missing")])
+    with pytest.raises(photographs.DataError, match="no images match .*missing"):
+        photographs.find_files([str(folder / "missing")])
 
 
 def test_broken_and_small_files_are_named_and_skipped(folder, caplog):
-    images = data.load_images(data.find_files([str(folder)]), 3, 32)
+    images = photographs.load_images(photographs.find_files([str(folder)]), 3, 32)
     assert len(images) == 5
     assert "Skipped 2 of 7" in caplog.text
     assert "broken.png: broken" in caplog.text and "small.png: smaller than 32" in caplog.text
 
 
 def test_nothing_usable_is_an_error(folder):
-    with pytest.raises(data.DataError, match="none of 7 images"):
-        data.load_images(data.find_files([str(folder)]), 3, 1000)
+    with pytest.raises(photographs.DataError, match="none of 7 images"):
+        photographs.load_images(photographs.find_files([str(folder)]), 3, 1000)
 
 
 def test_validation_is_held_out_by_image():
     images = [(str(i), None) for i in range(40)]
-    training, validation = data.hold_out(images, 0.1)
+    training, validation = photographs.hold_out(images, 0.1)
     assert len(validation) == 4
     assert sorted(int(name) for name, _ in training + validation) == list(range(40))
 
 
 def test_crops_are_parts_of_the_photographs(tmp_path):
     pixels = photograph(tmp_path / "a.png", 40, 50)
-    source = data.CropSource([("a", pixels)])
+    source = photographs.CropSource([("a", pixels)])
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (16, 16, 3))[:, :, 0].reshape(-1, 16, 16, 3)
     for crop in next(iter(source.batches(16, 8, 1.0, seed=0))).numpy():
         assert any(np.array_equal(crop, w) or np.array_equal(crop[:, ::-1], w) for w in windows)
 
 
 def test_a_resumed_dataset_goes_on_where_it_was(tmp_path):
-    source = data.CropSource([("a", photograph(tmp_path / "a.png", 70, 90))])
+    source = photographs.CropSource([("a", photograph(tmp_path / "a.png", 70, 90))])
     whole = [batch.numpy() for batch in source.batches(32, 4, 0.6, seed=5).take(4)]
     resumed = [batch.numpy() for batch in source.batches(32, 4, 0.6, seed=5, first_step=2).take(2)]
     np.testing.assert_array_equal(whole[2:], resumed)
@@ -71,6 +71,6 @@ def test_a_resumed_dataset_goes_on_where_it_was(tmp_path):
 
 def test_grayscale(tmp_path):
     photograph(tmp_path / "a.png", 40, 50)
-    (_, pixels), = data.load_images([str(tmp_path / "a.png")], 1, 16)
+    (_, pixels), = photographs.load_images([str(tmp_path / "a.png")], 1, 16)
     assert pixels.shape == (40, 50, 1)
-    assert next(iter(data.CropSource([("a", pixels)]).batches(16, 2, 0.6, seed=0))).shape == [2, 16, 16, 1]
+    assert next(iter(photographs.CropSource([("a", pixels)]).batches(16, 2, 0.6, seed=0))).shape == [2, 16, 16, 1]

@@ -120,7 +120,8 @@ def test_newest_tensorflow(newest_python, tiny_stock_dir, tmp_path):
 @pytest.fixture(scope="module", params=["bls2017-mse-1", "bls2017-mse-4", "bls2017-mse-8"])
 def trained(request, tmp_path_factory):
     """Folders of a trained rate point, of the tfc and the stock runtime."""
-    from balle2017.export import export, load_rate_point
+    from balle2017.saved_model.reading import load_rate_point
+    from balle2017.saved_model.writing import export
 
     directory = MODELS / request.param
     if not directory.exists():

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import bd, codecs, evaluate, images
+from balle2017.evaluation import baselines, bd, measuring, results
+from balle2017.pictures import images
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -30,7 +31,7 @@ def folder(tmp_path):
     return path
 
 
-class Posterize(codecs.Codec):
+class Posterize(baselines.Codec):
     """A new codec in a few lines, of a module that the package doesn't know."""
 
     name, label, settings = "posterize", "Posterized PNG", "bits kept per sample"
@@ -38,10 +39,10 @@ class Posterize(codecs.Codec):
 
     def encode(self, pixels, quality):
         step = 2 ** (8 - quality)
-        return codecs.pillow_bytes(pixels // step * step + step // 2, "PNG")
+        return baselines.pillow_bytes(pixels // step * step + step // 2, "PNG")
 
     def decode(self, data):
-        return codecs.pillow_pixels(data)
+        return baselines.pillow_pixels(data)
 
 
 def run(*arguments):
@@ -49,7 +50,7 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("codec", [c for c in codecs.installed() if isinstance(c, codecs.PillowCodec)],
+@pytest.mark.parametrize("codec", [c for c in baselines.installed() if isinstance(c, baselines.PillowCodec)],
                          ids=lambda codec: codec.name)
 def test_codecs_round_trip_and_rate_grows_with_quality(codec):
     pixels = picture(96, 128)
@@ -70,33 +71,33 @@ def test_jpeg2000_decorrelates_colours():
     gray = np.repeat(picture(128, 128)[..., :1], 3, axis=-1)
     noise = np.random.default_rng(0).integers(-20, 20, [128, 128, 1])
     pixels = np.clip(gray + noise, 0, 255).astype(np.uint8)
-    codec = codecs.Jpeg2000()
+    codec = baselines.Jpeg2000()
     decoded = codec.decode(codec.encode(pixels, 0.5))
-    without = codecs.pillow_bytes(pixels, "JPEG2000", irreversible=True, quality_mode="rates",
+    without = baselines.pillow_bytes(pixels, "JPEG2000", irreversible=True, quality_mode="rates",
                                   quality_layers=[48], no_jp2=True, mct=0)
-    worse = codecs.pillow_pixels(without)
+    worse = baselines.pillow_pixels(without)
     assert np.mean(np.square(pixels - decoded.astype(float))) < np.mean(np.square(pixels - worse.astype(float)))
 
 
 def test_match_size_finds_the_nearest_file():
     pixels = picture(128, 160)
-    codec = codecs.Jpeg()
+    codec = baselines.Jpeg()
     sizes = {quality: len(codec.encode(pixels, quality)) for quality in codec.scale}
-    quality, data = codecs.match_size(codec, pixels, 1500)
+    quality, data = baselines.match_size(codec, pixels, 1500)
     assert len(data) == sizes[quality]
     assert abs(len(data) - 1500) <= 1.1 * min(abs(size - 1500) for size in sizes.values())
 
 
 def test_records_hold_actual_sizes_and_small_images_have_no_ms_ssim(folder, tmp_path):
-    chosen = [(codecs.Jpeg(), (20, 80))]
-    records = evaluate.evaluate(evaluate.find_images(folder), chosen, tmp_path / "kept")
+    chosen = [(baselines.Jpeg(), (20, 80))]
+    records = measuring.evaluate(measuring.find_images(folder), chosen, tmp_path / "kept")
     assert [r["image"] for r in records] == ["large.png"] * 2 + ["small.png"] * 2
     for record in records:
         pixels = images.read(folder / record["image"]).pixels
-        assert record["bytes"] == len(codecs.Jpeg().encode(pixels, record["quality"]))
+        assert record["bytes"] == len(baselines.Jpeg().encode(pixels, record["quality"]))
         assert record["bpp"] == pytest.approx(8 * record["bytes"] / (pixels.size / 3))
         assert (record["ms_ssim_rgb"] is None) == (record["image"] == "small.png")
-    [low, high] = evaluate.aggregate(records)["jpeg"]
+    [low, high] = results.aggregate(records)["jpeg"]
     assert low["quality"] == 20 and low["images"] == 2 and low["bpp"] < high["bpp"]
     assert low["ms_ssim_rgb"] == records[0]["ms_ssim_rgb"]
     assert low["psnr_rgb"] == pytest.approx((records[0]["psnr_rgb"] + records[2]["psnr_rgb"]) / 2)
@@ -112,22 +113,22 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
         measured.append(quality)
         return original(codec, quality, pixels)
 
-    original = evaluate.measure
-    monkeypatch.setattr(evaluate, "measure", measure)
-    chosen = [(codecs.Jpeg(), (10, 50, 90))]
+    original = measuring.measure
+    monkeypatch.setattr(measuring, "measure", measure)
+    chosen = [(baselines.Jpeg(), (10, 50, 90))]
     with pytest.raises(KeyboardInterrupt):
-        evaluate.Results(tmp_path).of_image(path, chosen)
-    monkeypatch.setattr(evaluate, "measure", lambda *a: measured.append(a[1]) or original(*a))
-    records = evaluate.Results(tmp_path).of_image(path, chosen)
+        measuring.Results(tmp_path).of_image(path, chosen)
+    monkeypatch.setattr(measuring, "measure", lambda *a: measured.append(a[1]) or original(*a))
+    records = measuring.Results(tmp_path).of_image(path, chosen)
     assert measured == [10, 50, 90]
     assert [record["quality"] for record in records] == [10, 50, 90]
 
     # Other pixels or other settings are another measurement.
     Image.fromarray(picture(50, 70, seed=1)).save(path)
-    evaluate.Results(tmp_path).of_image(path, chosen)
+    measuring.Results(tmp_path).of_image(path, chosen)
     assert len(measured) == 6
     monkeypatch.setattr(chosen[0][0], "settings", "other settings")
-    evaluate.Results(tmp_path).of_image(path, chosen)
+    measuring.Results(tmp_path).of_image(path, chosen)
     assert len(measured) == 9
 
 
@@ -206,12 +207,12 @@ def test_published_tables_stand_where_they_are_known_to_stand():
 
 
 def test_rate_points_are_a_codec(tiny_models_dir):
-    assert codecs.families(tiny_models_dir) == ["tiny"]
-    codec = codecs.find("tiny", tiny_models_dir)
+    assert baselines.families(tiny_models_dir) == ["tiny"]
+    codec = baselines.find("tiny", tiny_models_dir)
     assert codec.qualities == (1,)
     pixels = picture(50, 70)
     data = codec.encode(pixels, 1)
     assert data.startswith(b"\x89B17")
     assert codec.decode(data).shape == pixels.shape
-    with pytest.raises(codecs.CodecUnavailable, match="tiny"):
-        codecs.find("no-such-family", tiny_models_dir)
+    with pytest.raises(baselines.CodecUnavailable, match="tiny"):
+        baselines.find("no-such-family", tiny_models_dir)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import codecs
+from balle2017.evaluation import baselines
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -19,11 +19,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
     """A folder of images and a folder of two models with a fitted form of prior."""
-    from balle2017 import klt
-    from balle2017.export import export
-    from balle2017.prior import FactorizedPrior, coding_tables, latent_histogram, prior_parameters
-    from balle2017.rate_point import RatePoint
-    from balle2017.transforms import analyze
+    from balle2017.entropy.fitting import coding_tables, latent_histogram
+    from balle2017.model.prior import FactorizedPrior, prior_parameters
+    from balle2017.model.transforms import analyze
+    from balle2017.saved_model.rate_point import RatePoint
+    from balle2017.saved_model.writing import export
+    from balle2017.training import klt
 
     folder = tmp_path_factory.mktemp("experiments")
     (folder / "images").mkdir()
@@ -93,13 +94,13 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
     import rd
     from absl import flags
 
-    class FewQualities(codecs.Jpeg):
+    class FewQualities(baselines.Jpeg):
         qualities = (10, 40, 80)
 
-    class FewRates(codecs.Jpeg2000):
+    class FewRates(baselines.Jpeg2000):
         qualities = (0.2, 0.5, 1.5)
 
-    monkeypatch.setattr(codecs, "CODECS", [FewQualities, FewRates])
+    monkeypatch.setattr(baselines, "CODECS", [FewQualities, FewRates])
     models = tmp_path / "models"
     shutil.copytree(setting / "models", models)
     readme = tmp_path / "README.md"

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from balle2017 import bitstream
-from balle2017.export import RUNTIMES, export, load_rate_point, main
+from balle2017.container import bitstream
+from balle2017.export import main
+from balle2017.saved_model.reading import load_rate_point
+from balle2017.saved_model.writing import RUNTIMES, export
 from conftest import random_rate_point
 
 TESTS = pathlib.Path(__file__).parent

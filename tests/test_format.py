@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from balle2017 import bitstream, codec
+from balle2017 import codec
+from balle2017.container import bitstream
 from test_codec import photograph
 
 

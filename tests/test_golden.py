@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from balle2017 import bitstream, codec
+from balle2017 import codec
+from balle2017.container import bitstream
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
-ROOT = str(pathlib.Path(codec.__file__).parents[1])
+ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FILES = sorted(glob.glob(str(FOLDER / "*.tfci")))
 
 
@@ -22,7 +23,7 @@ def golden_models_dir(tmp_path_factory):
     sys.path.insert(0, str(FOLDER))
     import make
 
-    from balle2017.export import export
+    from balle2017.saved_model.writing import export
 
     folder = tmp_path_factory.mktemp("golden")
     for name in make.TINY:
@@ -54,7 +55,8 @@ def test_there_is_a_golden_file_of_this_version():
 PROGRAM = """
 import sys
 import numpy as np
-from balle2017 import bitstream, codec
+from balle2017 import codec
+from balle2017.container import bitstream
 path, folder, out = sys.argv[1:]
 data = open(path, "rb").read()
 contents = bitstream.unpack(data)

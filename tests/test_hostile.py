@@ -15,12 +15,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from PIL import Image
 
-from balle2017 import bitstream, codec, images
-from balle2017.bitstream import Bitstream, BitstreamError
+from balle2017 import codec
+from balle2017.container import bitstream
+from balle2017.container.bitstream import Bitstream, BitstreamError
+from balle2017.pictures import images
 from conftest import random_rate_point
 from test_codec import photograph
 
-ROOT = str(pathlib.Path(codec.__file__).parents[1])
+ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FUZZ = dict(
     deadline=None,
     derandomize=True,
@@ -117,7 +119,7 @@ def test_dimensions_that_lie_allocate_nothing(width, height, slice_length, tiny_
 
 
 def test_a_slice_that_ends_in_an_escape_ends(tmp_path):
-    from balle2017.export import export
+    from balle2017.saved_model.writing import export
 
     # tensorflow-compression's own decoder would count the zeros behind its end for ever.
     rate_point = random_rate_point("plain-1", num_classes=1)

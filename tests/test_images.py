@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from balle2017 import images
-from balle2017.images import ImageError
+from balle2017.pictures import images
+from balle2017.pictures.images import ImageError
 
 
 def gradient(height=20, width=30):

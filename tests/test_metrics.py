@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from balle2017 import metrics
+from balle2017.evaluation import metrics
 
 
 def noisy_pair(height, width, channels=3, seed=0):

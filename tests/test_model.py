@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from balle2017 import klt
-from balle2017.data import CropSource, load_images
-from balle2017.model import RateDistortionModel
-from balle2017.soap import ABSOLUTE_STEP, SOAP
-from balle2017.train import EXAMPLE_IMAGES
+from balle2017.model.objective import RateDistortionModel
+from balle2017.training import klt
+from balle2017.training.photographs import CropSource, load_images
+from balle2017.training.settings import EXAMPLE_IMAGES
+from balle2017.training.soap import ABSOLUTE_STEP, SOAP
 
 
 @pytest.fixture(scope="module")

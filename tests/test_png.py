@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from balle2017 import images, png
+from balle2017.pictures import images, png
 from test_codec import photograph
 from test_images import with_metadata
 

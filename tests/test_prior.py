@@ -5,16 +5,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_compression as tfc
 
-from balle2017.coding import Coder
-from balle2017.competition import competing_tables, merged_tables
-from balle2017.prior import (
-    FactorizedPrior,
-    coding_tables,
-    latent_histogram,
-    prior_parameters,
-    set_prior_parameters,
-    table_bits,
-)
+from balle2017.entropy.coder import Coder
+from balle2017.entropy.competition import competing_tables, merged_tables
+from balle2017.entropy.fitting import coding_tables, latent_histogram
+from balle2017.entropy.tables import table_bits
+from balle2017.model.prior import FactorizedPrior, prior_parameters, set_prior_parameters
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from balle2017 import bitstream, codec, codecs, export, metrics
-from balle2017.coding import Coder
-from balle2017.prior import table_bits
+from balle2017 import codec
+from balle2017.container import bitstream
+from balle2017.entropy.coder import Coder
+from balle2017.entropy.tables import table_bits
+from balle2017.evaluation import baselines, metrics
+from balle2017.saved_model import reading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHIPPED = [info["name"] for info in codec.list_models(os.path.join(ROOT, "saved_models"))]
@@ -38,7 +41,7 @@ def figures(photograph):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_file_is_as_large_as_the_prior_predicts(name, photograph, figures):
-    point = export.load_rate_point(os.path.join(ROOT, "saved_models", name))
+    point = reading.load_rate_point(os.path.join(ROOT, "saved_models", name))
     latents = np.concatenate(list(model(name).analyze(photograph))).reshape(-1, point.num_latents)
     classes, _ = Coder(point.tables).choose_classes(latents, np.int32([len(latents)]))
     predicted = table_bits(point.tables, latents, classes.numpy()) / 8
@@ -54,7 +57,7 @@ def test_more_lambda_gives_more_bits_and_less_distortion(figures):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_better_than_jpeg_at_the_same_size(name, photograph, figures):
     data, psnr = figures[name]
-    jpeg = codecs.find("jpeg")
-    _, jpeg_data = codecs.match_size(jpeg, photograph, len(data))
+    jpeg = baselines.find("jpeg")
+    _, jpeg_data = baselines.match_size(jpeg, photograph, len(data))
     pixels = np.asarray(Image.open(io.BytesIO(jpeg_data)))
     assert psnr > metrics.psnr(photograph, pixels)

@@ -9,21 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from balle2017 import bitstream, codec, refine, tfci
-from balle2017.codec import ModelError
-from balle2017.export import export, load_rate_point
+from balle2017 import codec, tfci
+from balle2017.codec import ModelError, refine, tiling
+from balle2017.container import bitstream
+from balle2017.saved_model.reading import load_rate_point
+from balle2017.saved_model.writing import export
 from test_codec import coded_latents, photograph
 
-ROOT = str(pathlib.Path(codec.__file__).parents[1])
+ROOT = str(pathlib.Path(codec.__file__).parents[2])
 
 
 @pytest.fixture(scope="module")
 def family_dir(tmp_path_factory):
     """A folder of two rate points, linear transform codes for the pictures of these tests."""
-    from balle2017 import klt
-    from balle2017.prior import FactorizedPrior, coding_tables, latent_histogram
-    from balle2017.rate_point import RatePoint
-    from balle2017.transforms import analyze
+    from balle2017.entropy.fitting import coding_tables, latent_histogram
+    from balle2017.model.prior import FactorizedPrior
+    from balle2017.model.transforms import analyze
+    from balle2017.saved_model.rate_point import RatePoint
+    from balle2017.training import klt
 
     picture = textured(192, 256)
     patches = np.stack(
@@ -100,8 +103,8 @@ def test_efforts_in_one_go_are_those_of_each_alone(family_dir):
 def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
     model, pixels = codec.load("small-mse-2", family_dir), textured(210, 190)
     plain, whole = model.compress(pixels), model.compress(pixels, effort=2)
-    monkeypatch.setattr(codec, "_TILE_SIDE", 10)
-    monkeypatch.setattr(codec, "_TILE_AREA", 100)
+    monkeypatch.setattr(tiling, "_TILE_SIDE", 10)
+    monkeypatch.setattr(tiling, "_TILE_AREA", 100)
     counted = []
     tiled = model.compress(pixels, effort=2, progress=lambda steps, _: counted.append(steps))
     assert sum(counted) == model.count_steps(pixels, 2) > refine.count_steps(2)
@@ -156,7 +159,7 @@ def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeyp
     pixels = photograph(20, 20)
     with pytest.raises(ModelError, match="effort 0 only"):
         codec.Model(tiny_stock_dir / "tiny-1").compress(pixels, effort=1)
-    monkeypatch.setattr("balle2017.transforms.PIXEL_SCALE", 255.0)
+    monkeypatch.setattr("balle2017.model.transforms.PIXEL_SCALE", 255.0)
     with pytest.raises(ModelError, match="another version"):
         codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=1)
     with pytest.raises(ValueError, match="Effort goes from 0 to 9"):
@@ -190,24 +193,24 @@ def test_command(family_dir, tmp_path, monkeypatch, capsys):
 
 def test_pillow_and_codecs(family_dir, tmp_path):
     import balle2017.pillow  # noqa: F401
-    from balle2017 import codecs
+    from balle2017.evaluation import baselines
 
     pixels = textured(48, 48)
     data = codec.load("small-mse-2", family_dir).compress(pixels, effort=1)
     options = dict(model="small-mse-2", models_dir=str(family_dir))
     Image.fromarray(pixels).save(tmp_path / "a.tfci", effort=1, **options)
     assert (tmp_path / "a.tfci").read_bytes() == data
-    found = codecs.find("small-mse-effort1", str(family_dir))
+    found = baselines.find("small-mse-effort1", str(family_dir))
     assert found.name == "small-mse-effort1" and found.label.endswith("effort 1")
     assert found.encode(pixels, 2) == data
-    assert found.version(2) != codecs.find("small-mse", str(family_dir)).version(2)
+    assert found.version(2) != baselines.find("small-mse", str(family_dir)).version(2)
 
 
 def test_effort_0_loads_nothing_of_it(family_dir):
     code = (
         "import sys, numpy; from balle2017 import codec\n"
         f"codec.load('small-mse-1', {str(family_dir)!r}).compress(numpy.zeros([9, 9, 3], 'u1'))\n"
-        "print([name for name in sys.modules if name in ('balle2017.refine', 'balle2017.export')])"
+        "print([name for name in sys.modules if name in ('balle2017.codec.refine', 'balle2017.saved_model.reading')])"
     )
     environment = {**os.environ, "PYTHONPATH": ROOT}
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)

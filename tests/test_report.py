@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import bd, codecs, evaluate, report
+from balle2017.evaluation import baselines, bd, measuring, report, results
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -19,13 +19,13 @@ def page(tmp_path_factory):
     for name in ("first", "second"):
         small = Image.fromarray(random.integers(0, 256, [12, 16, 3], np.uint8))
         small.resize((256, 192), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
-    chosen = [(codecs.Jpeg(), (5, 30, 80)), (codecs.Jpeg2000(), (0.2, 0.5, 1.5))]
-    paths = evaluate.find_images(folder)
-    records = evaluate.evaluate(paths, chosen, folder / "kept")
+    chosen = [(baselines.Jpeg(), (5, 30, 80)), (baselines.Jpeg2000(), (0.2, 0.5, 1.5))]
+    paths = measuring.find_images(folder)
+    records = measuring.evaluate(paths, chosen, folder / "kept")
     published = bd.load_published(ROOT / "experiments/data/kodak")
     content = report.Report(
-        "A </script> title", evaluate.curves_by_image(records, chosen), published,
-        visible=["tfc-jpeg420"], viewer=evaluate.viewer(paths, chosen, 2, [0.4, 1.0]))  # fmt: skip
+        "A </script> title", results.curves_by_image(records, chosen), published,
+        visible=["tfc-jpeg420"], viewer=results.viewer(paths, chosen, 2, [0.4, 1.0]))  # fmt: skip
     report.write(folder / "report.html", content)
     return folder / "report.html"
 
@@ -39,7 +39,7 @@ def test_page_is_self_contained(page):
 
 def test_viewer_compares_at_matched_size():
     pixels = np.array(Image.effect_noise((160, 160), 40).convert("RGB"))
-    image = report.compare("noise", pixels, [codecs.Jpeg(), codecs.WebP()], [1.0, 2.0])
+    image = report.compare("noise", pixels, [baselines.Jpeg(), baselines.WebP()], [1.0, 2.0])
     assert [size["bytes"] for size in image["sizes"]] == sorted(size["bytes"] for size in image["sizes"])
     for size in image["sizes"]:
         for file in size["files"]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from balle2017.coding import TfcCoder
-from balle2017.rate_point import CodingTables
-from balle2017.stock_coder import StockCoder
+from balle2017.entropy.stock_coder import StockCoder
+from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tfc_coder import TfcCoder
 from conftest import random_cdf, random_class_cdfs
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from balle2017 import bitstream, codec, folders, tfci
+from balle2017 import codec, tfci
+from balle2017.commands import folders
+from balle2017.container import bitstream
 from test_codec import photograph
 
-ROOT = str(pathlib.Path(codec.__file__).parents[1])
+ROOT = str(pathlib.Path(codec.__file__).parents[2])
 
 
 @pytest.fixture(autouse=True)

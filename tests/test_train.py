@@ -89,7 +89,7 @@ WORKER = """
 import sys
 import numpy as np, tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy() if sys.argv[1] == "two" else tf.distribute.get_strategy()
-from balle2017.model import RateDistortionModel
+from balle2017.model.objective import RateDistortionModel
 tf.keras.utils.set_random_seed(0)
 with strategy.scope():
     model = RateDistortionModel(0.01, num_filters=8)
@@ -155,13 +155,13 @@ def test_tensorflow_datasets_by_name(monkeypatch):
     import tensorflow as tf
     from absl import flags
 
-    from balle2017 import train as command_module
+    from balle2017.training import loop
 
     images = np.random.default_rng(0).integers(0, 256, [5, 48, 64, 3], np.uint8)
     examples = tf.data.Dataset.from_tensor_slices({"image": images})
     fake = types.SimpleNamespace(load=lambda name, split: {("photos", "train"): examples}[name, split])
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
     flags.FLAGS(["train", "--tfds=photos", "--patch_size=32", "--validation_fraction=0.2"])
-    training, validation = command_module.load_photographs()
+    training, validation = loop.load_photographs()
     assert (len(training), len(validation)) == (4, 1)
     flags.FLAGS.unparse_flags()

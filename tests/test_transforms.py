@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_compression as tfc
 
-from balle2017 import transforms
-from balle2017.rate_point import Transform
-from balle2017.rdft import rdft_basis
+from balle2017.model import transforms
+from balle2017.model.rdft import rdft_basis
+from balle2017.model.weights import Transform
 
 FORMS = pytest.mark.parametrize("alpha, epsilon", [(2, 0.5), (1, 1)])
 

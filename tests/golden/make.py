@@ -14,8 +14,11 @@ import tempfile
 
 import numpy as np
 
-from balle2017 import bitstream, codec
-from balle2017.rate_point import CodingTables, RatePoint, Transform
+from balle2017 import codec
+from balle2017.container import bitstream
+from balle2017.entropy.tables import CodingTables
+from balle2017.model.weights import Transform
+from balle2017.saved_model.rate_point import RatePoint
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 # By name: with a single set of coding tables, and with three that compete.
@@ -92,7 +95,7 @@ def main():
         return
     from conftest import random_rate_point
 
-    from balle2017.export import export
+    from balle2017.saved_model.writing import export
 
     for name, num_classes in TINY.items():
         if os.path.exists(os.path.join(FOLDER, f"{name}.npz")):

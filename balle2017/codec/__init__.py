@@ -1,0 +1,21 @@
+"""The codec: pixels to the bytes of a `.tfci` file and back, with installed models.
+
+    from balle2017 import codec
+    data = codec.load("bls2017-mse-4").compress(pixels)
+    pixels = codec.decompress(data).pixels
+
+TensorFlow is imported when the first transform runs, not with this package.
+"""
+
+from balle2017.codec.compression import DEFAULT_MODEL, compress
+from balle2017.codec.decompression import Decoded, Decompression, decompress
+from balle2017.codec.model import ARITHMETIC, MAX_EFFORT, Model
+from balle2017.codec.model_info import ModelError
+from balle2017.codec.rate_search import compress_to_bpp
+from balle2017.codec.registry import MODELS_VARIABLE, list_models, load, load_family, models_dir
+from balle2017.codec.runtime import tensorflow
+
+__all__ = [
+    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "Decoded", "Decompression", "Model", "ModelError",
+    "compress", "compress_to_bpp", "decompress", "list_models", "load", "load_family", "models_dir", "tensorflow",
+]  # fmt: skip

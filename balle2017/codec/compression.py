@@ -1,0 +1,22 @@
+"""Pixels to the bytes of a file, with a model by name."""
+
+from balle2017.codec.registry import load
+
+DEFAULT_MODEL = "bls2017-mse-4"
+
+
+def compress(pixels, model=DEFAULT_MODEL, path=None, metadata=None, effort=0, arithmetic="float32") -> bytes:
+    """Codes a picture with an installed model.
+
+    Args:
+      pixels: uint8 `[height, width, channels]`.
+      model: Name of the model, or the path of an exported one.
+      path: Folder of models, see `models_dir`.
+      metadata, effort: See `Model.compress`.
+      arithmetic: See `load`.
+
+    Raises:
+      ModelError: If there is no such model. Otherwise as `Model.compress`.
+    """
+    return load(model, path, arithmetic).compress(pixels, metadata, effort)
+

@@ -1,0 +1,109 @@
+"""The bytes of a file to pixels, with the model that it names: as a whole, or band by band."""
+
+from typing import Dict, List, NamedTuple
+
+import numpy as np
+
+from balle2017.codec.registry import load
+from balle2017.container import bitstream
+from balle2017.container.bitstream import STRIDE, BitstreamError
+from balle2017.pictures.images import MAX_PIXELS
+
+
+class Decoded(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+      pixels: uint8 `[height, width, channels]`.
+      model: Name of the model.
+      metadata: Bytes by tag.
+      notices: Sentences for the user, if the file was damaged.
+      lost: Indices of slices that could not be decoded.
+    """
+
+    pixels: np.ndarray
+    model: str
+    metadata: Dict[str, bytes]
+    notices: List[str]
+    lost: List[int]
+
+
+def decompress(
+    data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"
+) -> Decoded:
+    """Decodes a file with the model that it names.
+
+    Args and errors are those of `Decompression`.
+    """
+    decoded = Decompression(data, path, max_pixels, salvage, arithmetic)
+    pixels = decoded.whole()
+    return Decoded(pixels, decoded.model, decoded.metadata, decoded.notices, decoded.lost)
+
+
+class Decompression:
+    """A file that is decoded from top to bottom: iterate over its bands, uint8 `[rows, width, channels]`.
+
+    Args:
+      data: The bytes of a `.tfci` file.
+      path: Folder of models, see `models_dir`.
+      max_pixels: Larger pictures are refused before anything is allocated.
+      salvage: Whether to decode what is left of a damaged file; the notices
+        then say what is lost. Lost latents repeat those above them.
+      arithmetic: See `load`.
+
+    Attributes:
+      shape: `(height, width, channels)`.
+      model: Name of the model.
+      metadata: Bytes by tag.
+      notices: Sentences for the user, if the file was damaged; complete after the last band.
+      lost: Indices of slices that could not be decoded; complete after the last band.
+
+    Raises:
+      BitstreamError: If the bytes are no such file, or damaged, which may show only in a band.
+      ModelError: If the model is not installed, or another one made the file.
+    """
+
+    def __init__(self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"):
+        self.notices, self.lost = [], []
+        if salvage:
+            self._contents, lost, cause = bitstream.salvage(data)
+            if lost or "not damaged" not in cause:
+                self.notices.append(cause)
+        else:
+            self._contents = bitstream.unpack(data)
+        width, height = self._contents.width, self._contents.height
+        if width * height > max_pixels:
+            raise BitstreamError(
+                f"The picture is too large ({width}×{height}, more than {max_pixels} pixels);"
+                " --max_pixels raises the limit."
+            )
+        self.shape = (height, width, self._contents.channels)
+        self.model = self._contents.model
+        self.metadata = self._contents.metadata
+        self._salvage = salvage
+        self._decoder = load(self.model, path, arithmetic)
+
+    def whole(self):
+        """All bands as one array, uint8 `[height, width, channels]`."""
+        pixels, top = np.empty(self.shape, np.uint8), 0
+        for band in self:
+            pixels[top : top + len(band)] = band
+            top += len(band)
+        return pixels
+
+    def __iter__(self):
+        yield from self._decoder.decode_bands(self._contents, self._salvage, self.lost)
+        if self.lost:
+            self.notices.append(_describe_loss(self._contents, self.lost))
+
+
+def _describe_loss(contents, lost):
+    """Says where in the picture lost slices are."""
+    width, length = contents.latent_size[1], contents.slice_length
+    top = STRIDE * (lost[0] * length // width)
+    last = min((lost[-1] + 1) * length, contents.num_positions) - 1
+    bottom = min(STRIDE * (last // width + 1), contents.height)
+    return (
+        f"{len(lost)} of {contents.num_slices} slices are lost, between the rows"
+        f" {top} and {bottom} of the picture."
+    )

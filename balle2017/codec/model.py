@@ -1,0 +1,312 @@
+"""A model, which is an exported pair: pixels to the bytes of a `.tfci` file, and its contents to pixels."""
+
+import pathlib
+import threading
+from typing import Dict, Optional
+
+import numpy as np
+
+from balle2017.codec import tiling
+from balle2017.codec.latent_reader import LatentReader
+from balle2017.codec.model_info import ModelError, read_info
+from balle2017.codec.runtime import tensorflow
+from balle2017.container import bitstream
+from balle2017.container.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
+from balle2017.pictures.images import ImageError
+
+# What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
+# factors of products are rounded; files stay compatible, pixels differ a little.
+ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
+MAX_EFFORT = 9
+
+
+class Model:
+    """A rate point: its exported encoder and decoder, each loaded when first used.
+
+    Attributes:
+      folder: Where it is.
+      arithmetic: See `load`.
+      info: The contents of `model.json`.
+      name, channels, num_latents, slice_length, fingerprint: From it.
+    """
+
+    def __init__(self, folder, arithmetic="float32"):
+        self.folder = pathlib.Path(folder)
+        self.arithmetic = arithmetic
+        self._suffix = ARITHMETIC[arithmetic]
+        self.info = read_info(self.folder)
+        self.name = self.info["name"]
+        self.channels = self.info["channels"]
+        self.num_latents = self.info["num_latents"]
+        self.slice_length = self.info["slice_length"]
+        self.fingerprint = self.info["fingerprint"]
+        self._signatures = {}
+        self._lock = threading.Lock()
+        self._refiner = None
+        self._refiner_lock = threading.Lock()
+
+    def compress(
+        self,
+        pixels,
+        metadata: Optional[Dict[str, bytes]] = None,
+        effort=0,
+        lmbda=None,
+        progress=None,
+    ) -> bytes:
+        """Codes a picture, uint8 `[height, width, channels]`, as the bytes of a file.
+
+        Args:
+          pixels: The picture, an array or `streamed.StreamedPixels`.
+          metadata: Bytes by tag.
+          effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
+            better the longer it takes.
+          lmbda: λ of bits per pixel + λ · MSE in place of the model's own; not with effort 0.
+          progress: With effort, a function of the steps done since the last call and of the
+            Lagrangian.
+
+        Raises:
+          ValueError: If the model takes other arrays, or there is no such effort.
+          images.ImageError: If a side exceeds 2²⁴ − 1.
+          ModelError: If the model cannot be refined for.
+        """
+        pixels = self._checked(pixels, effort)
+        if effort == 0:
+            if lmbda is not None:
+                raise ValueError("With effort 0 there is no λ to choose.")
+            bands = self.analyze(pixels)
+        else:
+            refinement = self._refinement(pixels)
+            refinement.run(effort, lmbda or self.info["lambda"], progress)
+            bands = [refinement.latents]
+        return self._pack(bands, pixels, metadata)
+
+    def compress_by_effort(self, pixels):
+        """Yields the files of effort 1, 2, … 9, as `compress` makes them.
+
+        Each goes on from the one before, so that all together take as long as the last alone.
+        """
+        pixels = self._checked(pixels, MAX_EFFORT)
+        refinement = self._refinement(pixels)
+        for effort in range(1, MAX_EFFORT + 1):
+            refinement.run(effort, self.info["lambda"])
+            yield self._pack([refinement.latents], pixels, None)
+
+    def compress_to_size(self, pixels, size, effort=1, strict=False, metadata=None) -> bytes:
+        """Like `compress`, with the λ at which the file has a number of bytes.
+
+        The size is met to half a percent, if the picture can be coded in so many bytes at all and is
+        large enough for such precision. `strict`: it must not be exceeded.
+
+        Raises:
+          ModelError: If `strict` and the file is larger at any λ. Otherwise as `compress`.
+        """
+        pixels = self._checked(pixels, effort)
+        data = self._refinement(pixels).find_size(
+            size,
+            self.info["lambda"],
+            effort,
+            lambda latents: self._pack([latents], pixels, metadata),
+            strict,
+        )
+        if strict and len(data) > size:
+            bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
+            raise ModelError(f"Even {self.name} takes {bpp:.4f} bits per pixel.")
+        return data
+
+    def count_steps(self, pixels, effort):
+        """How many steps `compress` reports to its `progress`."""
+        tensorflow()
+        from balle2017.codec import refine
+
+        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
+        return len(rows) * len(cols) * refine.count_steps(effort)
+
+    def _checked(self, pixels, effort):
+        if effort or not hasattr(pixels, "dtype"):
+            # Refinement goes back and forth, so it takes a large picture as a whole.
+            pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != self.channels:
+            raise ValueError(
+                f"{self.name} takes uint8 pixels [height, width, {self.channels}],"
+                f" not {pixels.dtype} {list(pixels.shape)}."
+            )
+        if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= bitstream.MAX_SIZE:
+            raise ImageError(f"A picture's sides go from 1 to {bitstream.MAX_SIZE} pixels.")
+        if effort not in range(MAX_EFFORT + 1):
+            raise ValueError(f"Effort goes from 0 to {MAX_EFFORT}.")
+        return pixels
+
+    def _pack(self, bands, pixels, metadata):
+        """The file of latents that come in bands from top to bottom."""
+        contents = Bitstream(
+            model=self.name,
+            fingerprint=self.fingerprint,
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            channels=self.channels,
+            slice_length=self.slice_length,
+            slices=[],
+            metadata=metadata or {},
+        )
+        run = max(1, tiling.CODER_POSITIONS // self.slice_length) * self.slice_length
+        waiting = np.empty([0, self.num_latents], np.int32)
+        for band in bands:
+            band = band.reshape(-1, self.num_latents)
+            while len(waiting) + len(band) > run:
+                count = run - len(waiting)
+                full = np.concatenate([waiting, band[:count]])
+                contents.slices += self._encode_slices(full)
+                waiting, band = waiting[:0], band[count:]
+            waiting = np.concatenate([waiting, band])
+            # Not while the next band is made: two of them would be twice the memory.
+            del band
+        contents.slices += self._encode_slices(waiting)
+        return bitstream.pack(contents)
+
+    def _refinement(self, pixels):
+        """The latents of a picture at effort 0, to be refined."""
+        tensorflow()
+        from balle2017.codec import refine
+        from balle2017.model import transforms
+        from balle2017.saved_model import reading
+
+        with self._refiner_lock:
+            if self._refiner is None:
+                try:
+                    rate_point = reading.load_rate_point(str(self.folder))
+                except (OSError, ValueError) as error:
+                    raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
+                fast = "bfloat16" if transforms.processor_has_bfloat16() else "float32"
+                refiner = refine.Refiner(rate_point, fast)
+                # Transforms may be computed otherwise than when the model was exported.
+                test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
+                test = test[:, :, : self.channels]
+                latents = self._call("encoder", "latents", pixels=test[None])["latents"][0]
+                if np.abs(refiner.analyze(test.astype(np.float32)) - latents).max() > 0.6:
+                    raise ModelError(
+                        f"{self.name} was exported by another version of this package and takes"
+                        " effort 0 only."
+                    )
+                self._refiner = refiner
+        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
+        tiles = [(top, bottom, left, right) for top, bottom in rows for left, right in cols]
+        return refine.Refinement(self._refiner, pixels, tiles)
+
+    def analyze(self, pixels):
+        """Yields the quantized latents from top to bottom, int32 `[rows, width, filters]`."""
+        height, width = tiling.latent_size(pixels)
+        rows, cols = tiling.tiles(height, width, sum(tiling.ANALYSIS_CONTEXT))
+        for top, bottom in rows:
+            y0, y1 = tiling.widen(top, bottom, height, tiling.ANALYSIS_CONTEXT)
+            source = pixels[STRIDE * y0 : STRIDE * y1]
+            latents = np.empty([bottom - top, width, self.num_latents], np.int32)
+            for left, right in cols:
+                x0, x1 = tiling.widen(left, right, width, tiling.ANALYSIS_CONTEXT)
+                tile = source[:, STRIDE * x0 : STRIDE * x1]
+                tile = self._transform("encoder", "latents", pixels=tile[None])["latents"][0]
+                latents[:, left:right] = tile[top - y0 : bottom - y0, left - x0 : right - x0]
+            del source, tile
+            yield latents
+            del latents
+
+    def decode(self, contents: Bitstream) -> np.ndarray:
+        """Decodes the contents of a file to pixels uint8 `[height, width, channels]`.
+
+        Raises:
+          ModelError, DamagedError: As `decode_bands`.
+        """
+        return np.concatenate(list(self.decode_bands(contents)))
+
+    def decode_bands(self, contents: Bitstream, salvage=False, lost=None):
+        """Yields a picture from top to bottom, uint8 `[rows, width, channels]`.
+
+        Args:
+          contents: Of a file. Slices that are `None` are concealed.
+          salvage: Whether slices that cannot be decoded are concealed as well.
+          lost: A list that the indices of lost slices are appended to.
+
+        Raises:
+          ModelError: If the contents are another model's.
+          DamagedError: If slices cannot be decoded and `salvage` is not set.
+        """
+        if (contents.model, contents.fingerprint) != (self.name, self.fingerprint):
+            raise ModelError(
+                f"The file was made by a model {contents.model} with fingerprint"
+                f" {contents.fingerprint:08x}; the installed {self.name} has"
+                f" {self.fingerprint:08x} and cannot decode it."
+            )
+        if contents.channels != self.channels:
+            raise BitstreamError(f"{self.name} does not code {contents.channels} channels.")
+        height, width = contents.latent_size
+        source = LatentReader(self, contents, [] if lost is None else lost)
+        rows, cols = tiling.tiles(height, width, sum(tiling.SYNTHESIS_CONTEXT))
+        for top, bottom in rows:
+            y0, y1 = tiling.widen(top, bottom, height, tiling.SYNTHESIS_CONTEXT)
+            latents = source.read(y0, y1)
+            if source.lost and not salvage:
+                raise DamagedError(
+                    f"Slice {source.lost[0] + 1} of {contents.num_slices} holds no valid data.",
+                    source.lost,
+                )
+            below = min(STRIDE * bottom, contents.height)
+            band = np.empty([below - STRIDE * top, contents.width, contents.channels], np.uint8)
+            for left, right in cols:
+                x0, x1 = tiling.widen(left, right, width, tiling.SYNTHESIS_CONTEXT)
+                tile = self._transform("decoder", "synthesize", latents=latents[None, :, x0:x1])
+                tile = tile["pixels"][0, STRIDE * (top - y0) :, STRIDE * (left - x0) :]
+                target = band[:, STRIDE * left : STRIDE * right]
+                target[:] = tile[: target.shape[0], : target.shape[1]]
+            del latents, tile, target
+            yield band
+            del band
+
+    def decode_latents(self, contents: Bitstream) -> np.ndarray:
+        """Decodes the latents only, int32 `[height, width, filters]`."""
+        return LatentReader(self, contents, []).read(0, contents.latent_size[0])
+
+    def decode_slices(self, slices, slice_length, num_positions):
+        """Decodes successive slices of which only the last may be shorter than the others.
+
+        Returns:
+          int32 `[num_positions, filters]`, and whether each slice is valid, bool `[slices]`.
+        """
+        outputs = self._call(
+            "decoder",
+            "decode_slices",
+            slices=np.array(slices, object),
+            slice_length=np.int32(slice_length),
+            num_positions=np.int32(num_positions),
+        )
+        return outputs["latents"], outputs["valid"]
+
+    def _encode_slices(self, latents):
+        return list(self._call("encoder", "encode_slices", latents=latents)["slices"])
+
+    def _transform(self, half, signature, **inputs):
+        return self._call(half, signature + self._suffix, **inputs)
+
+    def _call(self, half, signature, **inputs):
+        """Runs a signature of the encoder or the decoder, arrays to arrays."""
+        tf = tensorflow()
+        with self._lock:
+            if half not in self._signatures:
+                folder = self.folder / half / "1"
+                try:
+                    # The object owns the signatures, so it is kept.
+                    loaded = tf.saved_model.load(str(folder))
+                except (OSError, ValueError, KeyError, tf.errors.OpError):
+                    raise ModelError(
+                        f"The {half} of {self.name} cannot be loaded from {folder}."
+                    ) from None
+                self._signatures[half] = loaded
+            try:
+                function = self._signatures[half].signatures[signature]
+            except KeyError:
+                raise ModelError(
+                    f"The {half} of {self.name} has no signature {signature}: export it again."
+                ) from None
+        try:
+            outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError from error
+        return {key: value.numpy() for key, value in outputs.items()}

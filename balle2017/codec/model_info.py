@@ -1,0 +1,20 @@
+"""What `model.json` says of a model."""
+
+import json
+
+
+class ModelError(ValueError):
+    """A model is missing, broken, or not the one that a file needs."""
+
+
+def read_info(folder):
+    try:
+        with open(folder / "model.json", encoding="utf-8") as file:
+            info = json.load(file)
+        for key in ("name", "lambda", "channels", "num_latents", "slice_length", "fingerprint"):
+            info[key]
+        return info
+    except FileNotFoundError:
+        raise ModelError(f"There is no model in {folder}.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{folder}/model.json is damaged.") from None

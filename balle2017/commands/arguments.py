@@ -1,0 +1,181 @@
+"""The command line of `balle2017`."""
+
+import argparse
+import os
+
+from balle2017 import codec
+from balle2017.pictures import images
+
+_EPILOG = """\
+exit status:
+  0    done
+  1    a file, or one of several, could not be read, converted or written
+  2    the command line or the model is wrong; nothing was done
+  3    with --salvage: decoded, but parts of a picture are lost
+  130  interrupted; what has been written is complete, and the same command goes on from there
+
+Models are looked for in --models_dir, else in $BALLE2017_MODELS, else in the package itself.
+"""
+_COMPRESS = """\
+Compresses pictures.
+
+  balle2017 compress MODEL INPUT [OUTPUT]
+  balle2017 compress MODEL INPUT [OUTPUT] --effort N [--lambda L]
+  balle2017 compress --target_bpp B [--bpp_strict] [--effort N] FAMILY INPUT [OUTPUT]
+  balle2017 compress MODEL FOLDER_OR_GLOB... --out DIR [--jobs N]
+
+Reads all that Pillow reads. EXIF orientation is applied, transparency becomes white, 16 bits become
+8, of animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or
+output.
+
+With --effort the latents are chosen for the picture at hand: the file is smaller at equal quality,
+takes longer to make, and decodes as fast as any other.
+"""
+_DECOMPRESS = """\
+Decompresses .tfci files, with the model that each names.
+
+  balle2017 decompress INPUT [OUTPUT]
+  balle2017 decompress FOLDER_OR_GLOB... --out DIR [--jobs N]
+
+OUTPUT is INPUT.png by default, and its extension says the format; - is standard input or output
+(as PNG).
+"""
+
+
+def make_parser():
+    """The parser of `balle2017`; `command` names the subcommand."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="balle2017",
+        description="A learned image codec (Ballé, Laparra & Simoncelli, 2017).",
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--models_dir", metavar="DIR", help="folder of models")
+
+    files = argparse.ArgumentParser(add_help=False, parents=[common])
+    files.add_argument("--out", metavar="DIR", help="where the outputs of several inputs go")
+    files.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="pictures that are worked on at the same time (default: the processor's cores)",
+    )
+    files.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist (default: with --out they are skipped)",
+    )
+    files.add_argument(
+        "--max_pixels",
+        metavar="N",
+        type=_positive,
+        default=images.MAX_PIXELS,
+        help="refuse larger pictures (default: %(default)s)",
+    )
+
+    files.add_argument(
+        "--arithmetic",
+        choices=list(codec.ARITHMETIC),
+        default="float32",
+        help="factors of the transforms' products; bfloat16 is about twice as fast on processors"
+        " that multiply it, and a little less exact (default: %(default)s)",
+    )
+
+    sub = commands.add_parser(
+        "compress",
+        parents=[files],
+        help="pictures to .tfci files",
+        usage="balle2017 compress [options] MODEL INPUT... [OUTPUT]",
+        description=_COMPRESS,
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.add_argument("model", metavar="MODEL", help="such as bls2017-mse-4, see `balle2017 models`")
+    sub.add_argument(
+        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
+    )
+    sub.add_argument(
+        "--target_bpp",
+        metavar="B",
+        type=_positive_float,
+        help="B bits per pixel to within 1 %%, of the family MODEL, by λ around the nearest model"
+        " (with --effort 0 as near as one of the models comes)",
+    )
+    sub.add_argument("--bpp_strict", action="store_true", help="stay below --target_bpp, or fail")
+    sub.add_argument(
+        "--effort",
+        metavar="N",
+        type=int,
+        choices=range(codec.MAX_EFFORT + 1),
+        help="0 (quickest) to %d (smallest) (default: 0, and 1 with --target_bpp)"
+        % codec.MAX_EFFORT,
+    )
+    sub.add_argument(
+        "--lambda",
+        dest="lmbda",
+        metavar="L",
+        type=_positive_float,
+        help="with --effort: weight of the distortion, in bits per pixel for a squared error of 1"
+        " (default: the model's, see `balle2017 models`)",
+    )
+    sub.add_argument(
+        "--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result"
+    )
+    sub.add_argument(
+        "--keep_metadata",
+        action="store_true",
+        help="keep EXIF, ICC profile and XMP, but for positions, maker notes and thumbnails",
+    )
+    sub.add_argument(
+        "--keep_gps", action="store_true", help="like --keep_metadata, and keep positions too"
+    )
+
+    sub = commands.add_parser(
+        "decompress",
+        parents=[files],
+        help=".tfci files to pictures",
+        usage="balle2017 decompress [options] INPUT... [OUTPUT]",
+        description=_DECOMPRESS,
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.add_argument(
+        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
+    )
+    sub.add_argument("--salvage", action="store_true", help="decode what is left of damaged files")
+    sub.set_defaults(verbose=False)
+
+    sub = commands.add_parser(
+        "models",
+        parents=[common],
+        help="what is installed",
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.set_defaults(max_pixels=images.MAX_PIXELS)
+    return parser
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive number"
+
+
+def _positive_float(text):
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+_positive_float.__name__ = "positive number"

@@ -1,0 +1,137 @@
+"""Picture files to `.tfci` files and back: what the commands and the pipeline do to each file."""
+
+import dataclasses
+import io
+import tempfile
+from typing import BinaryIO, List, Optional, Union
+
+import numpy as np
+
+from balle2017 import codec
+from balle2017.pictures import images, png, streamed
+
+# Larger outputs are kept in a temporary file until they are written.
+_BUFFER = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How files are converted, the same for all of a run.
+
+    Attributes:
+      model: Name of a model, or with `target_bpp` of a family (`bls2017-mse`).
+      models_dir: See `codec.models_dir`.
+      target_bpp: Bits per pixel to come close to; `None`: as `model` gives.
+      bpp_strict: Whether `target_bpp` must not be exceeded.
+      effort: 0 to 9, see `codec.Model.compress`.
+      lmbda: λ in place of the model's own, with an effort above 0.
+      keep_metadata, keep_gps: What `compress` keeps of EXIF, ICC profile, XMP.
+      max_pixels: Larger pictures are refused.
+      salvage: Whether `decompress` decodes what is left of a damaged file.
+      arithmetic: "float32" or "bfloat16", see `codec.load`.
+    """
+
+    model: Optional[str] = None
+    models_dir: Optional[str] = None
+    target_bpp: Optional[float] = None
+    bpp_strict: bool = False
+    effort: int = 0
+    lmbda: Optional[float] = None
+    keep_metadata: bool = False
+    keep_gps: bool = False
+    max_pixels: int = images.MAX_PIXELS
+    salvage: bool = False
+    arithmetic: str = "float32"
+
+
+@dataclasses.dataclass
+class Result:
+    """A converted file.
+
+    Attributes:
+      file: The new file, binary, to be read from its start.
+      size: Its bytes.
+      model: Name of the model.
+      notices: Sentences for the user about what was lost.
+      damaged: Whether parts of the picture are lost (only with `salvage`).
+      pixels: What `compress` has read, uint8 `[height, width, channels]`.
+    """
+
+    file: BinaryIO
+    size: int
+    model: str
+    notices: List[str]
+    damaged: bool = False
+    pixels: Union[np.ndarray, streamed.StreamedPixels, None] = None
+
+
+def compress(source, options, progress=None) -> Result:
+    """Makes a `.tfci` file of a picture file (a path or a binary file object).
+
+    Args:
+      source: The picture file.
+      options: `Options`.
+      progress: With an effort and a single model, a function of the model and the pixels that
+        returns the `progress` of `codec.Model.compress`.
+
+    Raises:
+      images.ImageError, codec.ModelError, OSError: As their sentences say.
+    """
+    models = candidates(options)
+    how = dict(
+        channels=models[0].channels,
+        max_pixels=options.max_pixels,
+        keep_metadata=options.keep_metadata or options.keep_gps,
+        keep_gps=options.keep_gps,
+    )
+    picture = streamed.read(source, **how) or images.read(source, **how)
+    if options.target_bpp is None:
+        model = models[0]
+        report = progress(model, picture.pixels) if progress and options.effort else None
+        data = model.compress(
+            picture.pixels, picture.metadata, options.effort, options.lmbda, report
+        )
+    else:
+        model, data = codec.compress_to_bpp(
+            models,
+            picture.pixels,
+            options.target_bpp,
+            options.bpp_strict,
+            picture.metadata,
+            options.effort,
+        )
+    return Result(
+        io.BytesIO(data), len(data), model.name, picture.notices, pixels=picture.pixels
+    )
+
+
+def decompress(data, options, format="PNG") -> Result:
+    """Makes a picture file of the bytes of a `.tfci` file.
+
+    Raises:
+      bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
+    """
+    decoded = codec.Decompression(
+        data, options.models_dir, options.max_pixels, options.salvage, options.arithmetic
+    )
+    if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
+        out = tempfile.SpooledTemporaryFile(_BUFFER)
+        png.write(out, decoded.shape, decoded, decoded.metadata)
+    else:
+        out = io.BytesIO()
+        images.write(out, decoded.whole(), decoded.metadata, format)
+    out.seek(0, io.SEEK_END)
+    size = out.tell()
+    out.seek(0)
+    return Result(out, size, decoded.model, decoded.notices, bool(decoded.lost))
+
+
+def candidates(options):
+    """The models that `compress` chooses from: one, or with a target all of a family.
+
+    Raises:
+      codec.ModelError: If there is none.
+    """
+    if options.target_bpp is None:
+        return [codec.load(options.model, options.models_dir, options.arithmetic)]
+    return codec.load_family(options.model, options.models_dir, options.arithmetic)

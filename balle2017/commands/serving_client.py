@@ -1,0 +1,120 @@
+"""Pictures to files and back on a TensorFlow Serving that runs the stock export, over gRPC or REST."""
+
+import base64
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+
+from balle2017.container.bitstream import read_header
+
+# Of a request and of an answer: a picture may be larger than gRPC's usual 4 MB.
+_MAX_MESSAGE = 2**31 - 1
+
+
+class ServerError(Exception):
+    """The server refused, or is not there; the message is one sentence."""
+
+
+def predict_grpc(server, servable, inputs, timeout=60):
+    """Calls `serving_default` over gRPC.
+
+    Args:
+      server: "HOST:PORT".
+      servable: Name of the model on the server.
+      inputs: Dict of lists of bytes.
+      timeout: Seconds.
+
+    Returns:
+      Dict of lists of bytes.
+
+    Raises:
+      ServerError: Whatever goes wrong.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    except ImportError as error:
+        raise ServerError(
+            f"gRPC needs the package tensorflow-serving-api (no {error.name}); --rest does without."
+        ) from None
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = servable
+    request.model_spec.signature_name = "serving_default"
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string))
+    options = [
+        ("grpc.max_send_message_length", _MAX_MESSAGE),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ]
+    with grpc.insecure_channel(server, options) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            response = stub.Predict(request, timeout)
+        except grpc.RpcError as error:
+            code = error.code().name
+            if code == "UNAVAILABLE":
+                raise ServerError(f"There is no server at {server}.") from None
+            raise ServerError(_refusal(code, error.details())) from None
+    return {name: list(tensor.string_val) for name, tensor in response.outputs.items()}
+
+
+def predict_rest(server, servable, inputs, timeout=60):
+    """Calls `serving_default` over REST; see `predict_grpc`."""
+    columns = {
+        name: [{"b64": base64.b64encode(v).decode()} for v in values]
+        for name, values in inputs.items()
+    }
+    body = {"signature_name": "serving_default", "inputs": columns}
+    request = urllib.request.Request(
+        f"http://{server}/v1/models/{servable}:predict",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            outputs = json.load(response)["outputs"]
+    except urllib.error.HTTPError as error:
+        raise ServerError(_refusal(error.code, _rest_error(error.read()))) from None
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerError(f"There is no TensorFlow Serving at {server} ({reason}).") from None
+    if isinstance(outputs, list):
+        # The server leaves the name out if there is one output only, and so does not tell it.
+        outputs = {"": outputs}
+    return {name: [base64.b64decode(v["b64"]) for v in values] for name, values in outputs.items()}
+
+
+def compress(predict, server, model, images):
+    """PNG or JPEG files to `.tfci` files, with a function such as `predict_grpc`."""
+    return _only(predict(server, f"{model}-encoder", {"image_bytes": images}))
+
+
+def decompress(predict, server, files):
+    """`.tfci` files of one model to PNG files, with a function such as `predict_grpc`."""
+    model = read_header(files[0]).model
+    return _only(predict(server, f"{model}-decoder", {"bitstream_bytes": files}))
+
+
+def _only(outputs):
+    (values,) = outputs.values()
+    return values
+
+
+def _rest_error(body):
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
+
+
+def _refusal(code, details):
+    details = details or "it does not say why"
+    # What a graph asserts stands in brackets, what an op says in front of the name of its node.
+    found = re.search(r"assertion failed: \[([^\]]*)\]", details)
+    found = found or re.search(r"([^\n]+)\n\s*\[\[\{\{node", details)
+    sentence = found[1] if found else details.strip().splitlines()[0]
+    return f"The server refuses ({code}): {sentence.strip()}"

@@ -1,0 +1,240 @@
+"""The subcommands of `balle2017`, each from its parsed arguments to an exit status."""
+
+import io
+import os
+import shutil
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from balle2017 import codec
+from balle2017.commands import convert, folders
+from balle2017.container import bitstream
+from balle2017.pictures import images
+
+DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def compress(args):
+    """`compress`, of one file or many."""
+    effort = args.effort
+    if effort is None:
+        # The rates between those of the models take some effort.
+        effort = 0 if args.target_bpp is None else 1
+    options = _options(
+        args,
+        model=args.model,
+        target_bpp=args.target_bpp,
+        bpp_strict=args.bpp_strict,
+        effort=effort,
+        lmbda=args.lmbda,
+        keep_metadata=args.keep_metadata,
+        keep_gps=args.keep_gps,
+    )
+    if args.bpp_strict and args.target_bpp is None:
+        return _complain("--bpp_strict needs --target_bpp.", USAGE)
+    if args.lmbda is not None and (effort == 0 or args.target_bpp is not None):
+        return _complain("--lambda needs an --effort above 0, and no --target_bpp.", USAGE)
+    try:
+        convert.candidates(options)
+    except codec.ModelError as error:
+        return _complain(error, USAGE)
+    if args.out:
+        return _run_folder(
+            args,
+            lambda source, _: convert.compress(source, options),
+            folders.picture_extensions(),
+            ".tfci",
+        )
+    source, target, status = _source_and_target(args, ".tfci")
+    if status:
+        return status
+    if os.path.isfile(target) and not args.overwrite and not _is_bitstream(target):
+        return _complain(
+            f"{target} exists and is no .tfci file; --overwrite replaces it, and several inputs"
+            " need --out.",
+            USAGE,
+        )
+
+    def convert_source(path):
+        # By its path, as a large picture's file need not be in memory as a whole.
+        file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
+        with tqdm(unit=" steps", disable=None if effort else True, leave=False) as bar:
+            return convert.compress(file, options, lambda *picture: _progress(bar, effort, *picture))
+
+    return _run_one(source, target, convert_source, args)
+
+
+def _progress(bar, effort, model, pixels):
+    """The `progress` of `codec.Model.compress` that moves a bar and shows the Lagrangian."""
+    bar.reset(model.count_steps(pixels, effort))
+    bar.set_description(model.name)
+
+    def progress(steps, lagrangian):
+        bar.set_postfix_str(f"bpp + λ·MSE = {lagrangian:.4f}", refresh=False)
+        bar.update(steps)
+
+    return progress
+
+
+def decompress(args):
+    """`decompress`, of one file or many."""
+    options = _options(args, salvage=args.salvage)
+
+    def convert_path(source, target):
+        format = "PNG" if target == "-" else images.format_of(target)
+        if source == "-":
+            return convert.decompress(sys.stdin.buffer.read(), options, format)
+        with open(source, "rb") as file:
+            return convert.decompress(file.read(), options, format)
+
+    if args.out:
+        return _run_folder(args, convert_path, {".tfci"}, ".png")
+    source, target, status = _source_and_target(args, ".png")
+    if status:
+        return status
+    return _run_one(source, target, lambda path: convert_path(path, target), args)
+
+
+def models(args):
+    """`models`."""
+    try:
+        infos = codec.list_models(args.models_dir)
+        folder = codec.models_dir(args.models_dir)
+    except codec.ModelError as error:
+        return _complain(error, USAGE)
+    if not infos:
+        return _complain(f"No models are installed in {folder}.", FAILED)
+    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
+    for info in infos:
+        figures = info.get("kodak") or {}
+        bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
+        psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
+        line = f"{info['name']:<20} {info['lambda']:8g} {info['num_filters']:8} {info['num_latents']:8} {bpp} {psnr}"
+        print(line.rstrip())
+    return DONE
+
+
+def _options(args, **options):
+    return convert.Options(
+        models_dir=args.models_dir,
+        max_pixels=args.max_pixels,
+        arithmetic=args.arithmetic,
+        **options,
+    )
+
+
+def _source_and_target(args, suffix):
+    """The two paths of a single conversion, and an exit status if there are none."""
+    if len(args.paths) > 2:
+        return (
+            None,
+            None,
+            _complain("Several inputs need --out, the folder of the outputs.", USAGE),
+        )
+    source = args.paths[0]
+    if os.path.isdir(source):
+        return None, None, _complain("A folder needs --out, the folder of the outputs.", USAGE)
+    target = args.paths[1] if len(args.paths) == 2 else "-" if source == "-" else source + suffix
+    if target != "-":
+        if os.path.isdir(target):
+            return None, None, _complain(f"{target} is a folder, which needs --out.", USAGE)
+        if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+            return None, None, _complain("Input and output are the same file.", USAGE)
+        if not os.path.isdir(os.path.dirname(target) or "."):
+            return None, None, _complain(f"There is no folder {os.path.dirname(target)}.", USAGE)
+    elif sys.stdout.isatty():
+        return None, None, _complain("The output is no text and not for a terminal.", USAGE)
+    return source, target, None
+
+
+def _is_bitstream(path):
+    with open(path, "rb") as file:
+        return file.read(4) in (bitstream.MAGIC, b"")
+
+
+def _run_one(source, target, convert_source, args):
+    try:
+        result = convert_source(source)
+        if args.verbose:
+            _report(result, args, sys.stderr if target == "-" else sys.stdout)
+        if target == "-":
+            shutil.copyfileobj(result.file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            folders.write(target, result.file)
+    except Exception as error:
+        sentence = _explain(error)
+        if sentence is None:
+            raise
+        return _complain(sentence, FAILED, source)
+    for notice in result.notices:
+        _complain(notice, DONE, source)
+    return INCOMPLETE if result.damaged else DONE
+
+
+def _run_folder(args, convert_path, extensions, suffix):
+    if args.verbose:
+        return _complain("--verbose is for a single file.", USAGE)
+    files = folders.find(args.paths, extensions, args.out, suffix)
+    if not files:
+        return _complain(
+            f"There are no files to {args.command} in {', '.join(args.paths)}.", USAGE
+        )
+    try:
+        os.makedirs(args.out, exist_ok=True)
+    except OSError as error:
+        return _complain(_explain(error), USAGE, args.out)
+    summary = folders.run(files, convert_path, args.jobs, args.overwrite, _explain, args.command)
+    for path, notice in summary.notices:
+        _complain(notice, DONE, path)
+    size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"
+    files = "file" if summary.done == 1 else "files"
+    print(f"{summary.done} {files} {args.command}ed into {args.out}, {size}.")
+    if summary.skipped:
+        print(f"{summary.skipped} skipped: their outputs exist (--overwrite replaces them).")
+    if summary.failures:
+        print(f"{len(summary.failures)} failed:", file=sys.stderr)
+        for path, sentence in summary.failures:
+            _complain(sentence, FAILED, path)
+        return FAILED
+    return INCOMPLETE if summary.damaged else DONE
+
+
+def _report(result, args, file):
+    """Prints rate and distortion of a compressed picture, by decoding it."""
+    from balle2017.evaluation import metrics
+
+    decoded = codec.decompress(result.file.getvalue(), args.models_dir, args.max_pixels).pixels
+    pixels = np.asarray(result.pixels)
+    height, width = decoded.shape[:2]
+    lines = [
+        f"model    {result.model}",
+        f"size     {result.size} bytes for {width}×{height} pixels",
+        f"bpp      {8 * result.size / (width * height):.4f}",
+        f"PSNR     {metrics.psnr(pixels, decoded):.2f} dB",
+    ]
+    similarity = metrics.ms_ssim(pixels, decoded)
+    if similarity is None:
+        lines.append(f"MS-SSIM  not defined for sides below {metrics.MS_SSIM_MIN_SIDE} pixels")
+    else:
+        lines.append(f"MS-SSIM  {similarity:.4f} ({metrics.decibels(similarity):.2f} dB)")
+    print("\n".join(lines), file=file)
+
+
+def _explain(error):
+    """One sentence for what a user can do something about; `None` for a bug."""
+    if isinstance(error, (images.ImageError, bitstream.BitstreamError, codec.ModelError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for it."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}".rstrip(".") + "."
+    return None
+
+
+def _complain(sentence, status, path=None):
+    where = f"{path}: " if path else ""
+    print(f"balle2017: {where}{sentence}", file=sys.stderr)
+    return status

@@ -1,0 +1,1 @@
+"""The `.tfci` file, in Python and in the ops of a graph."""

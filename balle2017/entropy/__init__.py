@@ -1,0 +1,1 @@
+"""Coding tables, and range coding with them inside of graphs."""

@@ -1,0 +1,159 @@
+"""The decoder's arithmetic of `stock_coder`: single steps of all lanes, and where slices begin and end."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from balle2017.entropy.stock_encoding import DIGIT, UNROLL, last_number
+
+# More bits than any latent has in the escape code.
+MAX_BITS = 30
+# The code value's unknown continuation: just below the next integer.
+_FRACTION = 1 - 2.0**-16
+
+
+class State(NamedTuple):
+    """Where a range decoder stands, each `[1, lanes]`.
+
+    Attributes:
+      distance: float64, from the interval's base to the code value, of which
+        only the first 32 bits of the interval are known, and almost one more.
+      size: float64, of the interval: an integer above 2^16, at most 2^32.
+      pointer: int32, twice the index of the next digit.
+    """
+
+    distance: tf.Tensor
+    size: tf.Tensor
+    pointer: tf.Tensor
+
+
+def first_state(words, begins):
+    first = tf.cast(tf.gather(words, begins), tf.float64)
+    second = tf.cast(tf.gather(words, begins + 1), tf.float64)
+    distance = first * DIGIT + second + _FRACTION
+    return State(distance, tf.ones_like(distance) * 2.0**32, 2 * (begins + 2))
+
+
+def refills_of(words):
+    """What `decode_step` adds to the distance: at `2 k` nothing, at `2 k + 1` digit k.
+
+    With a digit the distance's fraction is scaled up, and has to be put right.
+    """
+    digits = tf.cast(words, tf.float64) + (_FRACTION - DIGIT * _FRACTION)
+    return tf.reshape(tf.stack([tf.zeros_like(digits), digits], 1), [-1])
+
+
+def decode_step(state, refills, upper, bounds, threshold, row=None):
+    """Decodes one value in each lane.
+
+    Args:
+      state: A `State`.
+      refills: See `refills_of`.
+      upper, bounds: See `_search_tables`.
+      threshold: float64 `[]`, up to which an interval is small enough for the
+        next digit.
+      row: float64 `[1, lanes]`, which row of the table each lane decodes from,
+        if there are several.
+
+    Returns:
+      Values of all rows, int32 `[1, lanes]`, the next `State`.
+    """
+    # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
+    # its error up to row 31 half of that.
+    quotient = state.distance / state.size
+    quotient = quotient if row is None else quotient + row
+    value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=quotient)
+    low, high = tf.unstack(tf.floor(state.size * tf.gather(bounds, value, axis=1)))
+    size, distance = high - low, state.distance - low
+    small = tf.cast(size <= threshold, tf.int32)
+    scale = tf.gather(tf.constant([1, DIGIT], tf.float64), small)
+    # Two steps through the pairs of nothing and a digit, or none.
+    pointer = state.pointer + small
+    distance = distance * scale + tf.gather(refills, pointer)
+    return value, State(distance, size * scale, pointer + small)
+
+
+def _decode_bit(state, refills, limits, mask):
+    """Decodes a bit of escape codes in the lanes of `mask`: int32 `[1, lanes]`, `State`."""
+    start = state._replace(pointer=tf.minimum(state.pointer, limits))
+    upper = tf.constant([[0.5, 1.0]], tf.float64)
+    bounds = tf.constant([[0.0, 0.5], [0.5, 1.0]], tf.float64)
+    bit, after = decode_step(start, refills, upper, bounds, tf.constant(DIGIT, tf.float64))
+    return bit, State(*(tf.where(mask, new, old) for new, old in zip(after, state)))
+
+
+def decode_escapes(state, refills, limits, mask):
+    """Decodes an escape code in the lanes of `mask`.
+
+    Returns:
+      Signed values int32 `[1, lanes]`, the next `State`, and in which lanes
+      there is no end to the code.
+    """
+    none = tf.zeros_like(mask, tf.int32)
+
+    def count_zero(state, bits, waiting):
+        bit, state = _decode_bit(state, refills, limits, waiting)
+        waiting &= tf.equal(bit, 0) & (bits < MAX_BITS - 1)
+        return state, bits + tf.cast(waiting, tf.int32), waiting
+
+    state, bits, _ = tf.while_loop(
+        lambda state, bits, waiting: tf.reduce_any(waiting),
+        count_zero,
+        (state, none, mask),
+        parallel_iterations=1,
+    )
+    hopeless = bits >= MAX_BITS - 1
+
+    def read_bit(index, state, value):
+        wanted = mask & (index < bits)
+        bit, state = _decode_bit(state, refills, limits, wanted)
+        return index + 1, state, tf.where(wanted, 2 * value + bit, value)
+
+    _, state, value = tf.while_loop(
+        lambda index, state, value: index < tf.reduce_max(bits),
+        read_bit,
+        (tf.constant(0), state, none + 1),
+        parallel_iterations=1,
+    )
+    sign, state = _decode_bit(state, refills, limits, mask)
+    return tf.where(tf.equal(sign, 1), -value, value), state, hopeless
+
+
+def read_words(payload, lengths):
+    """Splits slices into digits of 16 bits.
+
+    Args:
+      payload: uint8 `[bytes]`.
+      lengths: int32 `[lanes]`.
+
+    Returns:
+      Digits int32 `[words]`, with enough zeros behind each lane for all that
+      an iteration can read; begins and limits `[1, lanes]` of `_decode_lanes`.
+    """
+    # So far that a pointer that has gone too far does not look as if it had not.
+    used = (lengths + 1) // 2 + 3
+    reserved = used + UNROLL + 1
+    begins = tf.cumsum(reserved, exclusive=True)
+    lane = tf.repeat(tf.range(tf.size(lengths)), lengths)
+    shift = 2 * begins - tf.cumsum(lengths, exclusive=True)
+    cells = tf.range(tf.size(payload)) + tf.gather(shift, lane)
+    data = tf.scatter_nd(
+        cells[:, tf.newaxis], tf.cast(payload, tf.int32), [2 * tf.reduce_sum(reserved)]
+    )
+    words = tf.linalg.matvec(tf.reshape(data, [-1, 2]), tf.constant([256, 1]))
+    return words, begins[tf.newaxis], 2 * (begins + used)[tf.newaxis]
+
+
+def check_end(words, begins, lengths, state):
+    """Whether each lane is what the encoder writes for what was decoded, bool `[1, lanes]`."""
+    shifts = state.pointer // 2 - begins - 2
+    first, second = (tf.cast(tf.gather(words, begins + shifts + k), tf.int64) for k in (0, 1))
+    code = 65536 * first + second
+    base = (code - tf.cast(tf.floor(state.distance), tf.int64)) % 2**32
+    number, is_zero = last_number(base, state.size)
+    # No zeros are written at the end, unless there is nothing else.
+    last_byte = tf.gather(words, begins + tf.maximum(lengths - 1, 0) // 2)
+    last_byte = tf.where(tf.equal(lengths % 2, 0), last_byte & 255, last_byte // 256)
+    read = (lengths <= 2 * shifts + 4) & (lengths > 0) & (last_byte > 0)
+    complete = tf.where(is_zero, tf.equal(lengths, 2 * shifts), read)
+    return complete & tf.equal(code, number % 2**32)

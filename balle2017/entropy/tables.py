@@ -1,0 +1,86 @@
+"""Coding tables: the prior as quantized cumulative distributions. Without TensorFlow."""
+
+import dataclasses
+from typing import List, Optional
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class CodingTables:
+    """The prior as quantized cumulative distributions of the latents: K of them for each channel.
+
+    The distributions compete: each latent position belongs to one of K classes, which the encoder
+    chooses and sends, and every channel has a table for each class (Brummer & De Vleeschouwer 2021,
+    "End-to-end optimized image compression with competition of prior distributions").
+
+    Attributes:
+      offsets: The value of the first bin of each channel's tables, int32 `[N]`.
+      cdfs: `cdfs[i]` is an int32 array `[K, bins + 1]`, whose rows go from 0 to `2**precision`; the
+        last bin is the escape for values outside of the table. A channel that always takes the same
+        value has `cdfs[i] = None`; it costs no bits, and the decoder fills in `constants[i]`.
+      constants: int32 `[N]`.
+      class_cdfs: Distributions of the classes, int32 `[K + 1, K + 1]`: row 0 for a slice's first
+        position, row 1 + k for a position that follows one of class k. `None` with a single class,
+        of which nothing is sent.
+    """
+
+    PRECISION = 16
+    # So many rows can be told apart by the stock coder's search.
+    MAX_CLASSES = 24
+
+    offsets: np.ndarray
+    cdfs: List[Optional[np.ndarray]]
+    constants: np.ndarray
+    class_cdfs: Optional[np.ndarray] = None
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return 1 if self.class_cdfs is None else self.class_cdfs.shape[1] - 1
+
+    @property
+    def active(self) -> np.ndarray:
+        """Indices of the channels that are coded, ascending, int32 `[A]`."""
+        return np.array([i for i, cdf in enumerate(self.cdfs) if cdf is not None], np.int32)
+
+    def lookup(self) -> np.ndarray:
+        """All tables as tfc's range coder takes them, int32.
+
+        For each class and each active channel `[-precision, cdf...]`; the negative sign asks
+        for escape coding of out-of-range values. Behind them, without a sign, those of the classes.
+        """
+        rows = [np.empty(0, np.int32)]
+        for k in range(self.num_classes):
+            for i in self.active:
+                rows += [np.array([-self.PRECISION], np.int32), self.cdfs[i][k].astype(np.int32)]
+        if self.class_cdfs is not None and self.active.size:
+            for cdf in self.class_cdfs:
+                rows += [np.array([self.PRECISION], np.int32), cdf.astype(np.int32)]
+        return np.concatenate(rows)
+
+
+def table_bits(tables, latents, classes=None):
+    """Bits that tables spend on latents, coded as one slice; escapes' own bits are not included.
+
+    Args:
+      tables: `CodingTables`.
+      latents: Integers `[positions, num_latents]`.
+      classes: Integers `[positions]`; not needed with a single class.
+
+    Returns:
+      Total in bits, a float.
+    """
+    cost = lambda cdfs: CodingTables.PRECISION - np.log2(np.diff(cdfs))
+    classes = np.zeros(len(latents), int) if classes is None else classes
+    total = 0.0
+    for channel in tables.active:
+        bits = cost(tables.cdfs[channel])
+        escape = bits.shape[1] - 1
+        symbols = latents[:, channel] - tables.offsets[channel]
+        bins = np.where((symbols < 0) | (symbols > escape), escape, symbols)
+        total += float(bits[classes, bins].sum())
+    if tables.class_cdfs is not None:
+        rows = np.concatenate([[0], 1 + classes[:-1]])
+        total += float(cost(tables.class_cdfs)[rows, classes].sum())
+    return total

@@ -1,0 +1,1 @@
+"""Measurements: distortion, other codecs to compare with, BD-rates, the report."""

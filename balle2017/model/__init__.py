@@ -1,0 +1,1 @@
+"""The paper: transforms, prior and objective, in TensorFlow. Imports no other room."""

@@ -1,0 +1,160 @@
+"""The rate–distortion model (paper: section 3, the relaxed objective).
+
+    L = E[ -log2 p(ỹ) ] / pixels  +  λ · E[ d(x, x̂) ],    ỹ = g_a(x) + u,   x̂ = g_s(ỹ)
+
+with u uniform on [-½, ½) standing in for rounding while training.
+"""
+
+import tensorflow as tf
+import tensorflow_compression as tfc
+
+from balle2017.model.prior import FactorizedPrior
+from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
+
+DISTORTIONS = ("mse", "ms_ssim")
+RELAXATIONS = ("noise", "mixed")
+# MS-SSIM halves the image four times, and its window takes 11 pixels of the last scale.
+MS_SSIM_MIN_SIDE = 176
+
+
+def distortion_per_image(original, reconstruction, kind):
+    """Distortion of each image.
+
+    Args:
+      original, reconstruction: `[batch, height, width, channels]`, 0–255.
+      kind: `mse` (squared levels) or `ms_ssim` (1 − MS-SSIM; needs at least 176×176 pixels).
+
+    Returns:
+      float32 `[batch]`.
+    """
+    if kind == "mse":
+        return tf.reduce_mean(tf.math.squared_difference(original, reconstruction), axis=[1, 2, 3])
+    return 1.0 - tf.image.ssim_multiscale(original, reconstruction, max_val=255.0)
+
+
+class RateDistortionModel(tf.keras.Model):
+    """Transforms and prior, optimized jointly for rate + λ · distortion.
+
+    `compile` with an optimizer and `fit` on batches of uint8 images
+    `[batch, height, width, channels]` whose sides are multiples of 16.
+    Training uses additive uniform noise (section 3), validation true rounding.
+    Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB), and in validation on
+    images of at least 176×176 pixels `ms_ssim`.
+
+    Attributes:
+      lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
+      distortion: `mse` or `ms_ssim`.
+      relaxation: What stands in for rounding in training: `noise` in both terms (the paper), or
+        `mixed`, noise in the rate and true rounding in the distortion, whose gradient passes
+        straight through it (Minnen & Singh 2020, section 3.2).
+      analysis, synthesis: The transforms' layers.
+      prior: The factorized density model of the noisy latents of Ballé et al. 2018 (appendix 6.1),
+        which replaces the paper's piecewise linear one.
+    """
+
+    def __init__(
+        self,
+        lmbda,
+        num_filters=128,
+        channels=3,
+        gdn_alpha=2,
+        gdn_epsilon=0.5,
+        distortion="mse",
+        convolution_dtype="float32",
+        relaxation="noise",
+        num_latents=None,
+    ):
+        super().__init__()
+        if distortion not in DISTORTIONS:
+            raise ValueError(f"distortion is one of {DISTORTIONS}, not {distortion!r}")
+        if relaxation not in RELAXATIONS:
+            raise ValueError(f"relaxation is one of {RELAXATIONS}, not {relaxation!r}")
+        self.lmbda = lmbda
+        self.distortion = distortion
+        self.relaxation = relaxation
+        num_latents = num_latents or num_filters
+        settings = (num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
+        self.analysis = AnalysisTransform(*settings, name="analysis")
+        self.synthesis = SynthesisTransform(*settings, name="synthesis")
+        self.analysis.build([None, None, None, channels])
+        self.synthesis.build([None, None, None, num_latents])
+        self.prior = FactorizedPrior(batch_shape=[num_latents])
+        # Latents are rounded to integers: an offset of the grid would be absorbed by the last bias.
+        self.bottleneck = tfc.ContinuousBatchedEntropyModel(
+            self.prior, coding_rank=3, compression=False, offset_heuristic=False
+        )
+        # Each replica already returns the mean over all of them; Keras would add these up.
+        self.distribute_reduction_method = "first"
+        self._ms_ssim = tf.keras.metrics.Mean("ms_ssim")
+        self._trackers = [tf.keras.metrics.Mean(name) for name in ("loss", "bpp", "distortion", "psnr")]
+        self.built = True
+
+    def call(self, images, training=False):
+        """Codes a batch: relaxed latents in training, rounded ones otherwise.
+
+        Args:
+          images: uint8 or float `[batch, height, width, channels]`, 0–255.
+          training: Whether noise stands in for rounding.
+
+        Returns:
+          `(reconstruction, bits)`: float32 `[batch, height, width, channels]`, 0–255, not
+          clipped, and the rate in bits of each image, float32 `[batch]`.
+        """
+        latents = self.analysis(tf.cast(images, tf.float32))
+        quantized, bits = self.bottleneck(latents, training=training)
+        if training and self.relaxation == "mixed":
+            quantized = latents + tf.stop_gradient(tf.round(latents) - latents)
+        return self.synthesis(quantized), bits
+
+    def losses_of(self, images, training):
+        """The terms of the objective, each averaged over the batch.
+
+        Args:
+          images: uint8 or float `[batch, height, width, channels]`, 0–255.
+          training: Whether noise stands in for rounding.
+
+        Returns:
+          `(loss, bpp, distortion, psnr)` scalars; PSNR in dB from clipped, and outside of
+          training rounded, pixels.
+        """
+        images = tf.cast(images, tf.float32)
+        return self._terms(images, *self(images, training=training), training)
+
+    def _terms(self, images, reconstruction, bits, training):
+        pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
+        clipped = tf.clip_by_value(reconstruction, 0.0, 255.0)
+        if not training:
+            reconstruction = clipped = tf.round(clipped)
+        bpp = tf.reduce_mean(bits) / pixels
+        distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
+        psnr = tf.reduce_mean(tf.image.psnr(images, clipped, max_val=255.0))
+        return bpp + self.lmbda * distortion, bpp, distortion, psnr
+
+    @property
+    def metrics(self):
+        return [*self._trackers, self._ms_ssim]
+
+    def _track(self, values):
+        for tracker, value in zip(self._trackers, values):
+            tracker.update_state(value)
+        return {tracker.name: tracker.result() for tracker in self._trackers}
+
+    def train_step(self, images):
+        with tf.GradientTape() as tape:
+            values = self.losses_of(images, training=True)
+            # Gradients are summed over replicas, whose losses are means over their share.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            loss = values[0] / replicas
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self._track(values)
+
+    def test_step(self, images):
+        images = tf.cast(images, tf.float32)
+        reconstruction, bits = self(images, training=False)
+        results = self._track(self._terms(images, reconstruction, bits, training=False))
+        if min(images.shape[1] or 0, images.shape[2] or 0) >= MS_SSIM_MIN_SIDE:
+            clipped = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
+            self._ms_ssim.update_state(tf.image.ssim_multiscale(images, clipped, max_val=255.0))
+            results["ms_ssim"] = self._ms_ssim.result()
+        return results
+

@@ -1,0 +1,33 @@
+"""Plain weights of a transform: arrays, without Keras or TensorFlow."""
+
+import dataclasses
+from typing import List
+
+import numpy as np
+
+# The analysis transform reduces each spatial axis by 4 · 2 · 2.
+STRIDES = (4, 2, 2)
+STRIDE = 16
+
+
+@dataclasses.dataclass
+class Transform:
+    """Weights of an analysis or a synthesis transform, all float32.
+
+    Analysis kernels are `[9, 9, C, N]`, `[5, 5, N, N]`, `[5, 5, N, M]` in the
+    order of application (`[height, width, in, out]`); synthesis kernels are
+    `[5, 5, N, M]`, `[5, 5, N, N]`, `[9, 9, C, N]` in the order of application
+    (`[height, width, out, in]`, as transposed convolutions take them).
+    Stages 0 and 1 of the analysis are followed by GDN, stages 1 and 2 of the
+    synthesis are preceded by IGDN, with `betas` `[N]` and `gammas` `[N, N]`
+    (`gammas[k][j, i]`: weight of channel j in the pool of channel i).
+    """
+
+    kernels: List[np.ndarray]
+    biases: List[np.ndarray]
+    betas: List[np.ndarray]
+    gammas: List[np.ndarray]
+
+    def arrays(self):
+        """All arrays in a fixed order."""
+        return [*self.kernels, *self.biases, *self.betas, *self.gammas]

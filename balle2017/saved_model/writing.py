@@ -1,0 +1,96 @@
+"""Writes a rate point as SavedModels, for one of two runtimes.
+
+There are two runtimes with the same signatures and the same files, bit for bit:
+"tfc" uses tensorflow-compression's range coder, "stock" only ops of
+TensorFlow's core, so that any TensorFlow Serving runs it.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from balle2017.entropy.stock_coder import StockCoder
+from balle2017.entropy.tfc_coder import TfcCoder
+from balle2017.saved_model import warmup
+from balle2017.saved_model.signatures import Decoder, Encoder
+
+RUNTIMES = ("tfc", "stock")
+
+
+def export(rate_point, directory, runtime="tfc"):
+    """Writes a rate point as SavedModels.
+
+    `directory/encoder/1` and `directory/decoder/1` with the signatures of
+    `Encoder` and `Decoder`, beside them `model.json`, which says what they are,
+    and with the tfc runtime also `prior.npz`, from which a training can start.
+    An earlier export of the same name is replaced, in one step.
+
+    Args:
+      rate_point: A `RatePoint`.
+      directory: Path whose last part should be the rate point's name.
+      runtime: "tfc" or "stock".
+    """
+    directory = os.path.abspath(directory)
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=".export-", dir=os.path.dirname(directory))
+    try:
+        os.chmod(temporary, 0o755)
+        data = warmup.pictures(rate_point.channels)
+        for part in (Encoder, Decoder):
+            signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
+            path = os.path.join(temporary, part.NAME, "1")
+            tf.saved_model.save(tf.Module(), path, signatures=signatures)
+            if runtime == "stock":
+                warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
+                # What the encoder makes of the pictures warms up the decoder.
+                data = signatures["serving_default"](data)[part.OUTPUT]
+        with open(os.path.join(temporary, "model.json"), "w") as file:
+            json.dump(_describe(rate_point, runtime), file, indent=2)
+            file.write("\n")
+        if runtime == "tfc":
+            np.savez_compressed(os.path.join(temporary, "prior.npz"), **rate_point.prior)
+        _replace(temporary, directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def make_coder(tables, runtime):
+    """Returns the `coder.Coder` of a runtime, "tfc" or "stock"."""
+    if runtime == "tfc":
+        return TfcCoder(tables)
+    if runtime == "stock":
+        return StockCoder(tables)
+    raise ValueError(f"There is no runtime {runtime!r}, only {' and '.join(RUNTIMES)}.")
+
+
+def _replace(source, directory):
+    """Renames a folder to one that may exist already."""
+    if not os.path.isdir(directory):
+        os.rename(source, directory)
+        return
+    old = tempfile.mkdtemp(prefix=".old-", dir=os.path.dirname(directory))
+    os.rename(directory, os.path.join(old, "old"))
+    os.rename(source, directory)
+    shutil.rmtree(old)
+
+
+def _describe(rate_point, runtime):
+    return {
+        "name": rate_point.name,
+        "lambda": rate_point.lmbda,
+        "num_filters": rate_point.num_filters,
+        "num_latents": rate_point.num_latents,
+        "channels": rate_point.channels,
+        "slice_length": rate_point.slice_length,
+        "gdn_alpha": rate_point.gdn_alpha,
+        "gdn_epsilon": rate_point.gdn_epsilon,
+        "num_classes": rate_point.tables.num_classes,
+        "fingerprint": rate_point.fingerprint(),
+        "runtime": runtime,
+        **rate_point.info,
+    }

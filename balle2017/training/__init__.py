@@ -1,0 +1,1 @@
+"""How a rate point comes to be: photographs, starting point, optimizer, loop."""
