@@ -18,7 +18,7 @@ def _stage(filters, size, stride, up, bias, activation):
 
 
 class ReferenceModel(tf.keras.Model):
-    """Trains on float or uint8 batches `[batch, height, width, 3]`, as `balle2017.model` does.
+    """Trains on float or uint8 batches `[batch, height, width, 3]`, as `balle2017.model.objective` does.
 
     Attributes:
       analysis, synthesis: `tf.keras.Sequential`s of the three stages.

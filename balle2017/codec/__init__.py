@@ -14,8 +14,11 @@ from balle2017.codec.model_info import ModelError
 from balle2017.codec.rate_search import compress_to_bpp
 from balle2017.codec.registry import MODELS_VARIABLE, list_models, load, load_family, models_dir
 from balle2017.codec.runtime import tensorflow
+from balle2017.container.bitstream import BitstreamError, DamagedError
+from balle2017.pictures.images import ImageError
 
 __all__ = [
-    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "Decoded", "Decompression", "Model", "ModelError",
-    "compress", "compress_to_bpp", "decompress", "list_models", "load", "load_family", "models_dir", "tensorflow",
+    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "BitstreamError", "DamagedError", "Decoded",
+    "Decompression", "ImageError", "Model", "ModelError", "compress", "compress_to_bpp", "decompress", "list_models",
+    "load", "load_family", "models_dir", "tensorflow",
 ]  # fmt: skip

@@ -19,4 +19,3 @@ def compress(pixels, model=DEFAULT_MODEL, path=None, metadata=None, effort=0, ar
       ModelError: If there is no such model. Otherwise as `Model.compress`.
     """
     return load(model, path, arithmetic).compress(pixels, metadata, effort)
-

@@ -8,6 +8,11 @@ class ModelError(ValueError):
 
 
 def read_info(folder):
+    """The contents of `model.json` in a folder, a dict.
+
+    Raises:
+      ModelError: If there is none, or it lacks what a model needs.
+    """
     try:
         with open(folder / "model.json", encoding="utf-8") as file:
             info = json.load(file)

@@ -25,6 +25,7 @@ CODER_POSITIONS = 2**14
 
 
 def latent_size(pixels):
+    """Height and width of the latents of pixels `[height, width, channels]`."""
     return tuple(-(-side // STRIDE) for side in pixels.shape[:2])
 
 
@@ -50,4 +51,5 @@ def _divide(size, tile, context):
 
 
 def widen(begin, end, size, context):
+    """A range of latents with its context, as far as there are any."""
     return max(begin - context[0], 0), min(end + context[1], size)

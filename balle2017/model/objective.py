@@ -157,4 +157,3 @@ class RateDistortionModel(tf.keras.Model):
             self._ms_ssim.update_state(tf.image.ssim_multiscale(images, clipped, max_val=255.0))
             results["ms_ssim"] = self._ms_ssim.result()
         return results
-

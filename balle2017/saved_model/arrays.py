@@ -24,6 +24,8 @@ def transform_constants(name, transform):
 
 
 def transform_of(arrays, name):
+    """The `weights.Transform` of a name, from arrays or tensors by the names of `transform_constants`."""
+
     def values(field, count):
         return [arrays[f"{name}/{field}/{index}"] for index in range(count)]
 
@@ -33,6 +35,7 @@ def transform_of(arrays, name):
 
 
 def tables_of(arrays):
+    """The `CodingTables` of arrays by the names that `coder.Coder` gives them."""
     lookup, active, offsets, constants = (
         arrays[f"coder/{field}"]
         for field in ("lookup", "active_channels", "offsets", "constants")
