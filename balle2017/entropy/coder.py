@@ -13,8 +13,6 @@ import tensorflow as tf
 from balle2017.entropy.graph import named_constants
 from balle2017.entropy.tables import CodingTables
 
-# No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
-MAX_SYMBOL = 2**24
 # Bits are counted in these units, as integers: a sum is then the same in any order.
 _BIT = 2**10
 # Positions whose classes are chosen at once.
@@ -187,5 +185,6 @@ class Coder:
 
 def _bits(frequencies):
     """What bins of these integer sizes cost, int32 in units of `_BIT`."""
-    share = tf.cast(tf.maximum(frequencies, 1), tf.float32) / 2.0**CodingTables.PRECISION
+    # With float32, logarithms differ between processors and libraries enough to round otherwise.
+    share = tf.cast(tf.maximum(frequencies, 1), tf.float64) / 2.0**CodingTables.PRECISION
     return tf.cast(tf.round(tf.math.log(share) * (-_BIT / np.log(2))), tf.int32)

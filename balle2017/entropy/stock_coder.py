@@ -24,7 +24,7 @@ from a digitised message", 1979.
 import numpy as np
 import tensorflow as tf
 
-from balle2017.entropy.coder import MAX_SYMBOL, Coder
+from balle2017.entropy.coder import Coder
 from balle2017.entropy.graph import require
 from balle2017.entropy.stock_decoding import (
     MAX_BITS,
@@ -37,6 +37,7 @@ from balle2017.entropy.stock_decoding import (
     refills_of,
 )
 from balle2017.entropy.stock_encoding import DIGIT, UNROLL, interval_sizes, write_digits
+from balle2017.entropy.tables import MAX_SYMBOL
 
 # With a multiple of so many lanes the rows of a tensor are aligned, and so need not be copied.
 _LANES = 8

@@ -5,6 +5,9 @@ from typing import List, Optional
 
 import numpy as np
 
+# No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
+MAX_SYMBOL = 2**24
+
 
 @dataclasses.dataclass
 class CodingTables:

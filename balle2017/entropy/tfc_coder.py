@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from balle2017.entropy.coder import MAX_SYMBOL, Coder
+from balle2017.entropy.coder import Coder
 from balle2017.entropy.graph import split_strings
+from balle2017.entropy.tables import MAX_SYMBOL
 
 
 class TfcCoder(Coder):

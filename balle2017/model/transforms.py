@@ -9,14 +9,9 @@ from typing import Any, Callable, List, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_compression as tfc
 
 from balle2017.model.rdft import rdft_basis
-from balle2017.model.weights import STRIDES
-
-# Inside the transforms, typical coefficients of an orthonormal 4×4 transform are about 1 when pixels
-# are counted in units of 16 levels; GDN with β = 1 then normalizes from the first training step.
-PIXEL_SCALE = 16.0
+from balle2017.model.weights import PIXEL_SCALE, STRIDES
 
 
 def processor_has_bfloat16():
@@ -233,6 +228,9 @@ class _Transform(tf.keras.layers.Layer):
         raise NotImplementedError
 
     def build(self, input_shape):
+        # Only training needs it, and it runs in TensorFlow 2.14 alone.
+        import tensorflow_compression as tfc
+
         self._kernels_rdft, self._biases, self._gdns = [], [], []
         for stage, shape in enumerate(self._kernel_shapes()):
             size, _, rows, columns = shape
@@ -276,6 +274,8 @@ class _Transform(tf.keras.layers.Layer):
 
     def set_plain_weights(self, weights):
         """Assigns plain arrays (`weights.Transform`), the inverse of `plain_weights`."""
+        import tensorflow_compression as tfc
+
         for variable, kernel in zip(self._kernels_rdft, weights.kernels):
             basis = rdft_basis(kernel.shape[0])
             taps = np.reshape(kernel, [len(basis), *kernel.shape[2:]])

@@ -8,6 +8,9 @@ import numpy as np
 # The analysis transform reduces each spatial axis by 4 · 2 · 2.
 STRIDES = (4, 2, 2)
 STRIDE = 16
+# Inside the transforms, typical coefficients of an orthonormal 4×4 transform are about 1 when pixels
+# are counted in units of 16 levels; GDN with β = 1 then normalizes from the first training step.
+PIXEL_SCALE = 16.0
 
 
 @dataclasses.dataclass

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from balle2017.entropy.graph import CONSTANT
-from balle2017.saved_model.arrays import tables_of, transform_of
 from balle2017.saved_model.rate_point import RatePoint
+from balle2017.saved_model.stored_arrays import tables_of, transform_of
 
 
 def load_rate_point(directory):

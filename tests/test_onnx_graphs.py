@@ -1,0 +1,107 @@
+"""The transforms as ONNX graphs: what TensorFlow computes of the same weights, for any size."""
+
+import numpy as np
+import pytest
+
+from balle2017.saved_model import stored_arrays
+from conftest import random_rate_point
+from test_codec import photograph
+
+onnx_graphs = pytest.importorskip(
+    "balle2017.saved_model.onnx_graphs", reason="onnx, which writes the graphs, is not installed"
+)
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def rounded(rate_point):
+    """Kernels and γ as they are stored."""
+    for transform in (rate_point.analysis, rate_point.synthesis):
+        for matrices in (transform.kernels, transform.gammas):
+            matrices[:] = [np.float32(np.float16(matrix)) for matrix in matrices]
+    return rate_point
+
+
+def with_full_gammas(rate_point, seed=5):
+    """GDN in which every channel has its own say in every other."""
+    random = np.random.default_rng(seed)
+    for transform in (rate_point.analysis, rate_point.synthesis):
+        for stage, gamma in enumerate(transform.gammas):
+            transform.gammas[stage] = random.uniform(0, 0.1, gamma.shape).astype(np.float32)
+            transform.betas[stage] = random.uniform(0.5, 2, len(gamma)).astype(np.float32)
+    return rate_point
+
+
+def sessions(rate_point, folder):
+    found = []
+    for half, build in (("encoder", onnx_graphs.analysis), ("decoder", onnx_graphs.synthesis)):
+        (folder / half).mkdir()
+        index = stored_arrays.write(folder / half, stored_arrays.of_half(rate_point, half))
+        exponents = onnx_graphs.Exponents(rate_point.gdn_alpha, rate_point.gdn_epsilon)
+        onnx_graphs.write(folder / half / "graph.onnx", build(index, exponents))
+        assert (folder / half / "graph.onnx").stat().st_size < 6000
+        found.append(onnxruntime.InferenceSession(str(folder / half / "graph.onnx")))
+    return found
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["float32", "float16"])
+@pytest.mark.parametrize("channels, alpha, epsilon", [(3, 2, 0.5), (1, 1, 1)])
+def test_what_tensorflow_computes(channels, alpha, epsilon, exact, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow_compression")
+    from balle2017.model.transforms import analyze, synthesize
+
+    rate_point = with_full_gammas(random_rate_point(channels=channels))
+    rate_point.gdn_alpha, rate_point.gdn_epsilon = alpha, epsilon
+    if not exact:
+        rate_point = rounded(rate_point)
+    stored = stored_arrays.of_half(rate_point, "encoder")["analysis/kernels/0"].dtype
+    assert stored == (np.float32 if exact else np.float16)
+    encoder, decoder = sessions(rate_point, tmp_path)
+    for size in (16, 16), (64, 32), (16, 160), (208, 112):
+        pixels = photograph(*size, channels)[None]
+        (latents,) = encoder.run(None, {"pixels": pixels})
+        expected = analyze(pixels.astype(np.float32), rate_point.analysis, alpha, epsilon).numpy()
+        assert latents.dtype == np.int32 and latents.shape == expected.shape
+        assert np.abs(latents - expected).max() <= 0.501
+        # Small ones, as the rounding of float32 is relative to the largest number of a sum.
+        latents = np.random.default_rng(0).integers(-2, 3, latents.shape, np.int32)
+        (decoded,) = decoder.run(None, {"latents": latents})
+        expected = synthesize(tf.cast(latents, tf.float32), rate_point.synthesis, alpha, epsilon).numpy()
+        assert decoded.dtype == np.uint8 and decoded.shape == expected.shape
+        assert np.abs(decoded - np.clip(expected, 0, 255)).max() <= 0.501
+
+
+def test_gdn_of_all_stages(tmp_path):
+    rate_point = random_rate_point()
+    one = [np.ones(rate_point.num_latents, np.float32)]
+    zero = [np.zeros([rate_point.num_latents] * 2, np.float32)]
+    plain = sessions(rate_point, _made(tmp_path / "two"))
+    for transform in (rate_point.analysis, rate_point.synthesis):
+        behind = transform is rate_point.analysis
+        transform.betas = transform.betas + one if behind else one + transform.betas
+        transform.gammas = transform.gammas + zero if behind else zero + transform.gammas
+    pixels = photograph(64, 48)[None]
+    latents = plain[0].run(None, {"pixels": pixels})[0]
+    # Divided by 1, latents are what they were; by 2, they are half of it.
+    full = sessions(rate_point, _made(tmp_path / "three"))
+    np.testing.assert_array_equal(full[0].run(None, {"pixels": pixels})[0], latents)
+    rate_point.analysis.betas[2] = 4 * one[0]
+    rate_point.synthesis.betas[0] = 4 * one[0]
+    full = sessions(rate_point, _made(tmp_path / "scaled"))
+    np.testing.assert_allclose(full[0].run(None, {"pixels": pixels})[0], latents / 2, atol=0.76)
+    expected = plain[1].run(None, {"latents": 2 * latents})[0].astype(int)
+    assert np.abs(full[1].run(None, {"latents": latents})[0] - expected).max() <= 1
+
+
+def test_latents_and_pixels_are_clipped(tmp_path):
+    rate_point = random_rate_point()
+    rate_point.analysis.biases[2] = np.full(rate_point.num_latents, 1e9, np.float32)
+    encoder, decoder = sessions(rate_point, tmp_path)
+    latents = encoder.run(None, {"pixels": photograph(16, 16)[None]})[0]
+    assert (latents == 2**20).all()
+    assert set(np.unique(decoder.run(None, {"latents": latents})[0])) <= {0, 255}
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
