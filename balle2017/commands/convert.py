@@ -8,7 +8,7 @@ from typing import BinaryIO, List, Optional, Union
 import numpy as np
 
 from balle2017 import codec
-from balle2017.pictures import images, png, streamed
+from balle2017.pictures import images, metadata, png, streamed
 
 # Larger outputs are kept in a temporary file until they are written.
 _BUFFER = 2**24
@@ -116,14 +116,15 @@ def decompress(data, options, format="PNG") -> Result:
     )
     if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
         out = tempfile.SpooledTemporaryFile(_BUFFER)
-        png.write(out, decoded.shape, decoded, decoded.metadata)
+        kept, notices = metadata.storable(decoded.metadata, format, decoded.shape[2])
+        png.write(out, decoded.shape, decoded, kept)
     else:
         out = io.BytesIO()
-        images.write(out, decoded.whole(), decoded.metadata, format)
+        notices = images.write(out, decoded.whole(), decoded.metadata, format)
     out.seek(0, io.SEEK_END)
     size = out.tell()
     out.seek(0)
-    return Result(out, size, decoded.model, decoded.notices, bool(decoded.lost))
+    return Result(out, size, decoded.model, decoded.notices + notices, bool(decoded.lost))
 
 
 def candidates(options):

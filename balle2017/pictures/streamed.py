@@ -4,10 +4,13 @@ Pillow can only read a whole picture, at four bytes a pixel. libvips reads the
 rows that are asked for, of JPEG and PNG files with the same result to the bit.
 """
 
+import os
+import struct
+
 import numpy as np
 from PIL import Image
 
-from balle2017.pictures import images
+from balle2017.pictures import colour, images, metadata
 
 # Smaller pictures are read whole.
 LARGE_PIXELS = 2**24
@@ -19,7 +22,7 @@ def read(source, channels=3, max_pixels=images.MAX_PIXELS, keep_metadata=False, 
     """Opens a large picture for reading in bands.
 
     Takes upright JPEG and PNG files of 8 bits, in colour or grayscale and without transparency; not
-    PNG files whose metadata are to be kept, as these may stand after the pixels.
+    PNG files with metadata after their pixels.
 
     Args:
       source: Path or binary file object.
@@ -39,18 +42,32 @@ def read(source, channels=3, max_pixels=images.MAX_PIXELS, keep_metadata=False, 
                 return None
             if image.has_transparency_data or getattr(image, "n_frames", 1) > 1:
                 return None
-            if image.format == "PNG" and keep_metadata:
+            if image.format == "PNG" and _has_late_metadata(source):
                 return None
-            # Of PNG files, Pillow would read all pixels to find what may stand after them.
-            exif = image.getexif() if image.format == "JPEG" or "exif" in image.info else {}
-            if exif.get(images.ORIENTATION, 1) != 1:
+            # Not PngImageFile's own, which would read all pixels to find what may stand after them.
+            exif = Image.Image.getexif(image)
+            if exif.get(metadata.ORIENTATION, 1) != 1:
                 return None
-            picture = images.Picture(StreamedPixels(source, channels))
-            if keep_metadata:
-                images.read_metadata(image, exif, keep_gps, picture)
+            colours = colour.plan(image, exif, channels, keep_metadata)
+            picture = images.Picture(StreamedPixels(source, channels, colours))
+            images.finish(picture, image, exif, colours, keep_metadata, keep_gps)
             return picture
     except Exception:
         return None
+
+
+def _has_late_metadata(path):
+    """Whether a PNG file has EXIF, XMP or other text after its pixels."""
+    after = False
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", header)
+            after |= name == b"IDAT"
+            if after and name in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(length + 4, os.SEEK_CUR)
+    return False
 
 
 class StreamedPixels:
@@ -62,6 +79,7 @@ class StreamedPixels:
     Args:
       path: A JPEG or PNG file of 8 bits, colour or grayscale.
       channels: 3 (RGB) or 1 (grayscale), whatever the file has.
+      colours: What is to be done with its colours.
 
     Raises:
       images.ImageError: If the file cannot be read or is damaged, which may show only in a slice.
@@ -71,7 +89,7 @@ class StreamedPixels:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, path, channels):
+    def __init__(self, path, channels, colours=colour.Colours()):
         # A quarter of a second, which only large pictures need.
         import pyvips
 
@@ -79,7 +97,7 @@ class StreamedPixels:
         pyvips.cache_set_max(0)
         self._vips = pyvips
         self._path = path
-        self._mode = "RGB" if channels == 3 else "L"
+        self._colours = colours
         image = self._open()
         if image.format != "uchar" or image.bands not in (1, 3):
             raise ValueError(f"{path} has {image.bands} bands of {image.format}.")
@@ -120,11 +138,13 @@ class StreamedPixels:
         return image
 
     def _converted(self, rows):
-        """Between colour and grayscale by Pillow, as `images.read` does it."""
-        if rows.shape[2] == self.shape[2]:
+        """In other colours, and between colour and grayscale, as `images.read` does it."""
+        if rows.shape[2] == self.shape[2] and not self._colours.convert:
             return rows
+        if len(rows) == 0:
+            return np.empty([0, *self.shape[1:]], np.uint8)
         image = Image.fromarray(rows[:, :, 0] if rows.shape[2] == 1 else rows)
-        return np.asarray(image.convert(self._mode)).reshape(len(rows), *self.shape[1:])
+        return self._colours.apply(image, self.shape[2])
 
 
 def _first_line(error):

@@ -1,0 +1,95 @@
+"""Which files are pictures: the formats that are read, their extensions, and what metadata each can hold."""
+
+import functools
+
+from PIL import Image, UnidentifiedImageError
+
+# Measurements, films and drawings, which Pillow hands on to other programs if it reads them at all,
+# and what this package makes itself.
+_NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "TFCI", "WMF")
+# Extensions of formats for which a package may be installed, and its name.
+_PACKAGES = {
+    ".heic": "pillow-heif",
+    ".heif": "pillow-heif",
+    ".hif": "pillow-heif",
+    ".jxl": "pillow-jxl-plugin",
+}
+_ALL = ("EXIF", "ICCP", "XMP ")
+# What Pillow writes of metadata; other formats hold none.
+HOLDS = {
+    "AVIF": _ALL,
+    "HEIF": _ALL,
+    "JPEG": _ALL,
+    "MPO": _ALL,
+    "PNG": _ALL,
+    "WEBP": _ALL,
+    "TIFF": _ALL,
+    "JXL": ("EXIF", "ICCP"),
+}
+
+
+def open_picture(source):
+    """Pillow's image of a file, by the plugins that are installed.
+
+    Args:
+      source: Path or binary file object.
+
+    Raises:
+      UnidentifiedImageError: If it is no picture.
+      OSError: If the file cannot be opened.
+    """
+    try:
+        image = Image.open(source)
+    except UnidentifiedImageError:
+        # Only now, as it takes a while to import them.
+        if not load_plugins():
+            raise
+        if hasattr(source, "seek"):
+            source.seek(0)
+        image = Image.open(source)
+    if image.format in _NO_PICTURES:
+        image.close()
+        raise UnidentifiedImageError("It is no picture.")
+    return image
+
+
+@functools.lru_cache(maxsize=None)
+def load_plugins():
+    """Registers the formats of packages that may be installed; returns how many there are."""
+    count = 0
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        count += 1
+    except Exception:
+        # Not there, or not made for this Pillow.
+        pass
+    try:
+        import pillow_jxl  # noqa: F401
+
+        count += 1
+    except Exception:
+        pass
+    return count
+
+
+def extensions():
+    """Extensions of picture files, lower case with their dots, as far as they can be read here."""
+    load_plugins()
+    registered = Image.registered_extensions()
+    return {e for e, name in registered.items() if name in Image.OPEN and name not in _NO_PICTURES}
+
+
+def missing_package(extension):
+    """The package that would have to be installed to read pictures of an extension, or `None`."""
+    return None if extension in extensions() else _PACKAGES.get(extension)
+
+
+def writer(path):
+    """Pillow's name of the format that a path's extension stands for, or `None` if it writes no such format."""
+    extension = "." + str(path).rpartition(".")[2].lower()
+    if extension in _PACKAGES:
+        load_plugins()
+    name = Image.registered_extensions().get(extension)
+    return name if name in Image.SAVE and name not in _NO_PICTURES else None
