@@ -65,8 +65,7 @@ def test_files_are_those_of_the_whole_picture(tiny_models_dir, monkeypatch):
     assert isinstance(small.pixels, np.ndarray)
     assert small.file.getvalue() == large.file.getvalue()
     small_png = convert.decompress(small.file.getvalue(), options).file.read()
-    assert small_png != large_png
-    np.testing.assert_array_equal(Image.open(io.BytesIO(large_png)), Image.open(io.BytesIO(small_png)))
+    assert small_png == large_png
 
 
 def test_effort_takes_the_whole_picture(tiny_models_dir):

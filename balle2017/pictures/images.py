@@ -24,9 +24,9 @@ import warnings
 from typing import Dict, List
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from balle2017.pictures import colour, formats, metadata
+from balle2017.pictures import colour, formats, metadata, png
 
 # Where Pillow, too, refuses a file as a decompression bomb.
 MAX_PIXELS = 2 * (2**30 // 12)
@@ -34,10 +34,8 @@ MAX_PIXELS = 2 * (2**30 // 12)
 _XMP_TAG = 0x02BC
 _BAND_PIXELS = 2**20
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-# PNG's higher levels take time and gain nothing on photographs.
 _SAVE_OPTIONS = {
     "JPEG": {"quality": 95},
-    "PNG": {"compress_level": 3},
     "WEBP": {"lossless": True},
 }
 
@@ -112,6 +110,9 @@ def write(target, pixels, stored=None, format="PNG"):
     if stored and "ICCP" in stored and "ICCP" not in kept:
         pixels, converted = colour.to_srgb(pixels, stored["ICCP"])
         notices += ["Its colours are converted to sRGB."] if converted else []
+    if format == "PNG":
+        png.write(target, pixels.shape, [pixels], kept)
+        return notices
     pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(np.ascontiguousarray(pixels))
     options = {**_SAVE_OPTIONS.get(format, {}), **_metadata_options(kept, format)}
@@ -245,11 +246,7 @@ def _metadata_options(kept, format):
         options["icc_profile"] = kept["ICCP"]
     if "EXIF" in kept:
         options["exif"] = b"Exif\0\0" + kept["EXIF"]
-    if "XMP " in kept and format == "PNG":
-        text = kept["XMP "].decode("utf-8", "replace")
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", text)
-    elif "XMP " in kept and format == "TIFF":
+    if "XMP " in kept and format == "TIFF":
         options["exif"] = Image.Exif()
         options["exif"].load(kept.get("EXIF", b""))
         options["exif"][_XMP_TAG] = kept["XMP "]
