@@ -4,15 +4,15 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
 	&& { echo $$p; break; }; done)
 RUN := .venv/bin/python
 
-.PHONY: setup demo test test-slow rd bench
+.PHONY: setup demo test test-slow lint rd bench
 
 setup: .venv/installed
 
-.venv/installed: setup.cfg
+.venv/installed: setup.cfg constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null || \
 	  { echo "balle2017 needs Python 3.9, 3.10 or 3.11, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
 	@touch $@
 
 demo: setup
@@ -24,8 +24,13 @@ test: setup
 test-slow: setup
 	$(RUN) -m pytest -q -m slow tests
 
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+# make rd IMAGES=FOLDER, if the Kodak photographs are not in ../shared/images/kodak
 rd: setup
-	$(RUN) experiments/rd.py
+	$(RUN) experiments/rd.py $(if $(IMAGES),--images '$(IMAGES)')
 
 bench: setup
 	$(RUN) benchmarks/run.py

@@ -7,9 +7,12 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+try:
+    from absl import app, flags
 
-from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
+    from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
+except ModuleNotFoundError as missing:
+    sys.exit(f"balle2017.evaluate needs the package {missing.name}: pip install 'balle2017[evaluate]'.")
 
 FLAGS = flags.FLAGS
 
