@@ -1,6 +1,6 @@
 """What the coding tables cost: tfc's defaults, one table a channel, and the ones that ship, on real latents.
 
-    python benchmarks/coding_tables.py [MODEL ...] [--images ../shared/images/kodak] [--update_readme]
+    python benchmarks/coding_tables.py [MODEL ...] [--images ../shared/images/kodak] [--update]
 
 All code the same rounded latents of each image, so the difference is the tables' alone. tfc's default
 is one string with 12 bits of precision, which leaves 2⁻⁸ of each channel's probability to the escape
@@ -75,7 +75,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names of rate points (default: all that ship)")
     parser.add_argument("--images", default="../shared/images/kodak", help="folder of PNG files")
-    parser.add_argument("--update_readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--update", action="store_true", help="put the table into docs/measurements.md")
     args = parser.parse_args()
     files = sorted(glob.glob(os.path.join(args.images, "*.png")))
     if not files:
@@ -97,9 +97,9 @@ def main():
             cells.append(f"{bd.bd_rate(paper, curve):+.1f} %".replace("-", "−"))
         lines.append("| BD-rate against the paper | " + " | ".join(cells) + " |")
         print(lines[-1])
-    if args.update_readme:
+    if args.update:
         text = f"Bits per pixel, means of {len(files)} images:\n\n" + "\n".join(lines)
-        results.update_readme(ROOT / "README.md", text, "tables")
+        results.update_part(ROOT / "docs" / "measurements.md", text, "tables")
 
 
 if __name__ == "__main__":

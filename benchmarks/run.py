@@ -1,4 +1,4 @@
-"""All times in one run, side by side: `python benchmarks/run.py [--quick] [--update_readme]`.
+"""All times in one run, side by side: `python benchmarks/run.py [--quick] [--update]`.
 
 Encodes and decodes (pixels to bytes and back) one photograph at 768×512 and at 12 megapixels, with
 this package, with the reference formulation of tfc's published example, and with Pillow's JPEG 2000
@@ -22,7 +22,6 @@ import tempfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from balle2017 import codec
@@ -50,16 +49,16 @@ def main():
     parser.add_argument("--image", default=os.path.join(ROOT, "examples", "kodak-23.png"))
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no 12 megapixels")
     parser.add_argument("--json", default="results/bench.json", help="where all times go")
-    parser.add_argument("--update_readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--update", action="store_true", help="put the tables into docs/measurements.md")
     args = parser.parse_args()
-    results = measure(args)
-    text = report(results)
+    measured = measure(args)
+    text = report(measured)
     print(text)
     os.makedirs(os.path.dirname(os.path.abspath(args.json)), exist_ok=True)
     with open(args.json, "w") as file:
-        json.dump(results, file, indent=1, ensure_ascii=False)
-    if args.update_readme:
-        results.update_readme(pathlib.Path(ROOT, "README.md"), text, "bench")
+        json.dump(measured, file, indent=1, ensure_ascii=False)
+    if args.update:
+        results.update_part(pathlib.Path(ROOT, "docs", "measurements.md"), text, "bench")
 
 
 def measure(args):
@@ -235,14 +234,14 @@ def mirror(pixels, height, width):
     return np.ascontiguousarray(np.tile(tile, repeats)[:height, :width])
 
 
-def report(results):
+def report(measured):
     """All tables, Markdown."""
     from rounds import quartiles
 
-    seconds, lines = results["seconds"], []
-    cores = results["background_cores"]
+    seconds, lines = measured["seconds"], []
+    cores = measured["background_cores"]
     lines.append(
-        f"`{results['model']}` on {results['machine']}; one run, in turns, medians with their quartiles."
+        f"`{measured['model']}` on {measured['machine']}; one run, in turns, medians with their quartiles."
     )
     if cores is not None:
         part = cores / os.cpu_count()
@@ -250,7 +249,7 @@ def report(results):
         if part > NOTABLE_LOAD:
             lines[-1] += " **That disturbs the figures.**"
     products = {
-        direction: sum(v for k, v in results["products"].items() if k.startswith(direction))
+        direction: sum(v for k, v in measured["products"].items() if k.startswith(direction))
         for direction in ("encode", "decode")
     }
     sizes = [("small", "768×512", 1e3, "ms")]
@@ -258,24 +257,21 @@ def report(results):
         sizes.append(("large", "12 megapixels", 1, "s"))
     for size, title, unit, unit_name in sizes:
         times = {name: quartiles(values) for name, values in seconds[size].items()}
-        scale = results["area"][size] / results["area"]["small"]
+        scale = measured["area"][size] / measured["area"]["small"]
         rates = {d: 2 * MATRIX**3 / times[f"product|{d}"][1] for d in ("float32", "bfloat16")}
         names = [name.partition("|")[2] for name in times if name.startswith("encode|")]
         header = f"| {title} | bpp | PSNR (dB) | encode ({unit_name}) | decode ({unit_name}) |"
         header += " × reference (both) | × float32 limit (both) |"
         lines += ["", header, "|---|---|---|---|---|---|---|"]
 
-        def row(name, cells, both):
-            lines.append("| " + " | ".join([name, *cells, *both]) + " |")
-
         reference = [times[f"{d}|reference (tfc's example)"][1] for d in products]
         limit = [2 * products[d] * scale / rates["float32"] for d in products]
         for name in names:
             found = [times[f"{d}|{name}"] for d in products]
             cells = ["", ""]
-            if size == "small" and name in results["files"]:
-                length, psnr = results["files"][name]
-                cells = [f"{8 * length / results['area']['small']:.3f}", f"{psnr:.2f}"]
+            if size == "small" and name in measured["files"]:
+                length, psnr = measured["files"][name]
+                cells = [f"{8 * length / measured['area']['small']:.3f}", f"{psnr:.2f}"]
             cells += [spread(values, unit) for values in found]
             both = [
                 ", ".join(f"{values[1] / other:.2f}" for values, other in zip(found, others))
@@ -283,7 +279,7 @@ def report(results):
             ]
             if "Pillow" in name or "CompressAI" in name:
                 both[1] = ""
-            row(name, cells, both)
+            lines.append("| " + " | ".join([name, *cells, *both]) + " |")
         for dtype, rate in rates.items():
             cells = [f"{2 * products[d] * scale / rate * unit:.3g}" for d in products]
             ideal = [2 * products[d] * scale / rate for d in products]
@@ -291,10 +287,11 @@ def report(results):
                 ", ".join(f"{value / other:.2f}" for value, other in zip(ideal, others))
                 for others in (reference, limit)
             ]
-            row(f"limit, {dtype} at {rate / 1e9:.0f} GFLOP/s", ["", "", *cells], both)
+            name = f"limit, {dtype} at {rate / 1e9:.0f} GFLOP/s"
+            lines.append("| " + " | ".join([name, "", "", *cells, *both]) + " |")
     if seconds["large"]:
-        lines += ["", "Time per pixel at 12 megapixels against 768×512: " + "; ".join(per_pixel(results)) + "."]
-    lines += ["", *steps_table(results), "", *commands_table(results)]
+        lines += ["", "Time per pixel at 12 megapixels against 768×512: " + "; ".join(per_pixel(measured)) + "."]
+    lines += ["", *steps_table(measured), "", *commands_table(measured)]
     return "\n".join(lines)
 
 
@@ -304,24 +301,24 @@ def spread(values, unit):
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def per_pixel(results):
+def per_pixel(measured):
     """One phrase for each of this package's contestants."""
-    areas = results["area"]
-    for name in [n.partition("|")[2] for n in results["seconds"]["small"] if n.startswith("encode|b")]:
+    areas = measured["area"]
+    for name in [n.partition("|")[2] for n in measured["seconds"]["small"] if n.startswith("encode|b")]:
         ratios = [
-            np.median(results["seconds"]["large"][f"{d}|{name}"]) / areas["large"]
-            / (np.median(results["seconds"]["small"][f"{d}|{name}"]) / areas["small"])
+            np.median(measured["seconds"]["large"][f"{d}|{name}"]) / areas["large"]
+            / (np.median(measured["seconds"]["small"][f"{d}|{name}"]) / areas["small"])
             for d in ("encode", "decode")
         ]
         yield f"{name} {ratios[0]:.2f} (encode), {ratios[1]:.2f} (decode)"
 
 
-def steps_table(results):
+def steps_table(measured):
     from rounds import quartiles
 
-    times = {name: quartiles(v) for name, v in results["seconds"]["steps"].items()}
+    times = {name: quartiles(v) for name, v in measured["seconds"]["steps"].items()}
     lines = ["| step at 768×512 | float32 (ms) | GFLOP/s | bfloat16 (ms) |", "|---|---|---|---|"]
-    for step, products in results["products"].items():
+    for step, products in measured["products"].items():
         direction, _, name = step.partition("|")
         exact, rounded = (times[f"{step}|{dtype}"] for dtype in ("float32", "bfloat16"))
         rate = f"{2 * products / exact[1] / 1e9:.0f}" if products else ""
@@ -330,15 +327,15 @@ def steps_table(results):
     return lines
 
 
-def commands_table(results):
+def commands_table(measured):
     from rounds import quartiles
 
-    times = {name: quartiles(v) for name, v in results["seconds"]["commands"].items()}
+    times = {name: quartiles(v) for name, v in measured["seconds"]["commands"].items()}
     base = times["import tensorflow"][1]
     lines = ["| whole command | s | × importing TensorFlow | images/s |", "|---|---|---|---|"]
     for name, values in times.items():
         folder = name.endswith("folder")
-        count = results["folder_images"]
+        count = measured["folder_images"]
         title = {"import tensorflow": '`python -c "import tensorflow"`'}.get(name, f"`balle2017 {name}`")
         if folder:
             title = f"`balle2017 {name.split()[0]}`, a folder of {count} pictures of 768×512"

@@ -5,7 +5,7 @@
 
 Compares files of each effort with those of effort 0, and measures how near
 `--target_bpp` comes. Writes `docs/effort/` (table, curve) and the part of
-README.md between its `effort` markers. What is measured is kept in
+docs/measurements.md between its `effort` markers. What is measured is kept in
 `results/kodak`, so a stopped run goes on, and a run with more rate points or images only
 measures what is new. All efforts of a file are measured on the way to the highest. With efforts up to 6 and
 four rate points it takes 50 minutes on 2 cores, with effort 9 more than two hours. Nothing else should run.
@@ -88,11 +88,11 @@ def gains(points, chosen):
     paper = kodak.published()[kodak.PAPER]
     seconds = [np.mean([p["encode_seconds"] for p in points[c.name]]) for c, _ in chosen]
     rows = []
-    for (family, _), curve, time in zip(chosen, curves, seconds):
+    for (family, _), curve, mean in zip(chosen, curves, seconds):
         own = [0.0, 0.0]
         if family.effort:
             own = [bd.bd_rate(curves[0], curve, measure) for measure in ("psnr_rgb", "ms_ssim_rgb")]
-        rows.append((family.effort, *own, bd.bd_rate(paper, curve), time, time / seconds[0]))
+        rows.append((family.effort, *own, bd.bd_rate(paper, curve), mean, mean / seconds[0]))
     return rows
 
 
@@ -124,8 +124,8 @@ def draw(rows, path):
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     _, rates, _, _, seconds, _ = zip(*rows)
     axis.semilogx(seconds, rates, color=kodak.OURS[0], marker="o", linewidth=2)
-    for effort, rate, _, _, time, _ in rows:
-        axis.annotate(f"{effort}", (time, rate), (5, 5), textcoords="offset points", fontsize=9)
+    for effort, rate, _, _, mean, _ in rows:
+        axis.annotate(f"{effort}", (mean, rate), (5, 5), textcoords="offset points", fontsize=9)
     axis.set_xlabel("encoding time, seconds an image", fontsize=9)
     axis.set_ylabel("BD-rate against effort 0, % (PSNR)", fontsize=9)
     axis.set_title(f"Efforts on Kodak, {FLAGS.num_images} images", fontsize=10, loc="left")
@@ -170,7 +170,7 @@ def main(argv):
     out = pathlib.Path(FLAGS.out)
     draw(rows, out / "kodak.png")
     measuring.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
-    results.update_readme(pathlib.Path(FLAGS.readme), "\n".join(lines), "effort")
+    results.update_part(pathlib.Path(FLAGS.measurements), "\n".join(lines), "effort")
 
 
 if __name__ == "__main__":
@@ -182,5 +182,5 @@ if __name__ == "__main__":
     flags.DEFINE_bool("targets", True, "Measure --target_bpp, too.")
     flags.DEFINE_integer("target_effort", 1, "Effort of --target_bpp.", 1, codec.MAX_EFFORT)
     flags.DEFINE_string("out", str(kodak.ROOT / "docs/effort"), "Folder for table and curve.")
-    flags.DEFINE_string("readme", str(kodak.ROOT / "README.md"), "File whose part between the markers is replaced.")
+    kodak.define_measurements_flag()
     app.run(main)

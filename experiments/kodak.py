@@ -41,10 +41,19 @@ def define_flags(picture=None):
         flags.DEFINE_string("out", str(ROOT / "docs/experiments" / picture), "The picture to write.")
 
 
+def define_measurements_flag():
+    """The flag that names the document with all measured tables."""
+    flags.DEFINE_string(
+        "measurements", str(ROOT / "docs/measurements.md"), "File whose part between the markers is replaced.")
+
+
 def find_images():
     """The image files, or the end of the program with one sentence."""
     if not os.path.isdir(FLAGS.images):
-        sys.exit(f"There is no folder {FLAGS.images}: name the one that holds the Kodak images with --images.")
+        sys.exit(
+            f"There is no folder {FLAGS.images}: name the one that holds the 24 Kodak photographs with --images"
+            " (make rd IMAGES=FOLDER); docs/measurements.md says where they are found."
+        )
     try:
         return measuring.find_images(FLAGS.images)
     except ValueError as error:

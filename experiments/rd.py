@@ -2,8 +2,8 @@
 
     python experiments/rd.py
 
-Writes `docs/rd/` (table, curves, JSON), the figures in each `model.json`, and
-the part of README.md between its `rd` markers; also `results/kodak/report.html`.
+Writes `docs/rd/` (table, curves, JSON), the figures in each `model.json`, and the parts of
+docs/measurements.md and README.md between their `rd` markers; also `results/kodak/report.html`.
 
 Takes 22 minutes for 8 models and five other codecs on 2 cores, and four more for
 each image of the report's viewer, most of both for AVIF and JPEG XL. What is measured
@@ -18,10 +18,16 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
 
-from balle2017.evaluation import baselines, bd, measuring, report, results
+from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
 import kodak
 
 FLAGS = flags.FLAGS
+
+CAPTION = (
+    "Kodak, 24 images, actual files with their headers; means over images at constant quality."
+    " BD-rate by package `bjontegaard` (Akima, 0.1–2.2 bpp): negative is smaller at equal quality."
+)
+MEASURES = ("psnr_rgb", "ms_ssim_rgb")
 
 # Which published tables are of the same codec as a curve that is measured here, and why they differ.
 # The figures in words were measured by changing that one setting here.
@@ -51,10 +57,10 @@ def rate_point_table(family, points):
     ]
     for point in points:
         model = family.models[point["quality"]]
-        decibels = -10 * np.log10(1 - point["ms_ssim_rgb"])
+        similarity = metrics.decibels(point["ms_ssim_rgb"])
         lines.append(
             f"| `{model.name}` | {model.info['lambda']:g} | {point['bpp']:.4f} | {point['psnr_rgb']:.2f}"
-            f" | {point['psnr_luma']:.2f} | {point['ms_ssim_rgb']:.4f} | {decibels:.2f} |"
+            f" | {point['psnr_luma']:.2f} | {point['ms_ssim_rgb']:.4f} | {similarity:.2f} |"
         )
     return lines
 
@@ -69,10 +75,49 @@ def bd_table(tested, paper, anchors):
     for anchor in anchors:
         cells = []
         for curve in tested:
-            for measure in ("psnr_rgb", "ms_ssim_rgb"):
+            for measure in MEASURES:
                 same = curve is anchor
                 cells.append("" if same else percent(bd.bd_rate(anchor, curve, measure)))
         lines.append(f"| {anchor.label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def claim_table(above, labels):
+    """Markdown table of `results.above_by_image`: the paper's claim, image by image."""
+    lines = ["| points above the curve of | by PSNR | by MS-SSIM |", "|---|---|---|"]
+    for anchor, counts in above.items():
+        cells = (f"{better} of {comparable}" for better, comparable in counts.values())
+        lines.append(f"| {labels[anchor]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def readme_part(families, points, measured, anchors, above, picture):
+    """Markdown lines of what README.md shows: the figure, how good it is, and the models to choose from."""
+    labels = [f"{family.label}: " if len(families) > 1 else "" for family in families]
+    lines = [
+        f"![Rate–distortion curves on Kodak]({picture})",
+        "",
+        "| size at equal quality, against | " + " | ".join(f"{label}by PSNR | by MS-SSIM" for label in labels) + " |",
+        "|---|" + "---|---|" * len(families),
+    ]
+    for anchor in anchors:
+        rates = [bd.bd_rate(anchor, measured[family.name], measure) for family in families for measure in MEASURES]
+        lines.append(f"| {anchor.label} | " + " | ".join(map(percent, rates)) + " |")
+    lines.append("")
+    for family, label in zip(families, labels):
+        [jpeg, jpeg2000] = (
+            [f"{better} of {comparable}" for better, comparable in above[family.name][name].values()]
+            for name in ("jpeg", "jpeg2000")
+        )
+        lines.append(
+            f"{label}Image by image, {points[family.name][0]['images']} × {len(points[family.name])} files: by MS-SSIM"
+            f" {jpeg[1]} lie above JPEG's curve and {jpeg2000[1]} above JPEG 2000's; by PSNR {jpeg[0]} and {jpeg2000[0]}."
+        )
+    lines += ["", "| model | bits per pixel | PSNR (dB) | MS-SSIM |", "|---|---|---|---|"]
+    for family in families:
+        for point in points[family.name]:
+            name = family.models[point["quality"]].name
+            lines.append(f"| `{name}` | {point['bpp']:.2f} | {point['psnr_rgb']:.1f} | {point['ms_ssim_rgb']:.3f} |")
     return lines
 
 
@@ -91,7 +136,7 @@ def anchor_table(measured, published):
             gain = bd.bd_quality(there, here)
             at_half = ", ".join(f"{np.interp(0.5, *c.points['psnr_rgb']):.2f}" for c in (here, there))
             lines.append(
-                f"| {here.label} | {there.label} | {percent(bd.bd_rate(there, here))} | {gain:+.2f} | {at_half}"
+                f"| {here.label} | {there.label} | {percent(bd.bd_rate(there, here))} | {decibels(gain)} | {at_half}"
                 f" | {percent(bd.bd_rate(there, here, 'ms_ssim_rgb'))} | {reason} |"
             )
     return lines
@@ -100,6 +145,11 @@ def anchor_table(measured, published):
 def percent(value):
     """A BD-rate in words."""
     return "–" if value is None else f"{value:+.1f} %".replace("-", "−")
+
+
+def decibels(value):
+    """A difference in dB with its sign."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def convexity(curve):
@@ -116,12 +166,10 @@ def check(curve, others):
     verdict = "yes" if all(margin >= 0 for margin in margins) else "NO"
     print(f"\n{curve.name}: all points on a convex curve: {verdict}; margins over the neighbours' line (dB):"
           f" {', '.join(f'{m:+.2f}' for m in margins)}")  # fmt: skip
-    bpp, values = curve.points["ms_ssim_rgb"]
     for other in others:
-        other_bpp, other_values = other.points["ms_ssim_rgb"]
-        gains = values - np.interp(bpp, other_bpp, other_values)
-        cells = [f"{g:+.2f}" if b >= other_bpp[0] else f"(no such small file) {g:+.2f}" for b, g in zip(bpp, gains)]
-        verdict = "yes" if np.all(gains > 0) else "NO"
+        margins = bd.margins(other, curve, "ms_ssim_rgb")
+        verdict = "NO" if np.any(margins <= 0) else "yes"
+        cells = ("no such file" if np.isnan(margin) else f"{margin:+.2f}" for margin in margins)
         print(f"{curve.name}: MS-SSIM above {other.label} at every point: {verdict}; margins (dB): {', '.join(cells)}")
 
 
@@ -153,6 +201,19 @@ def write_model_figures(family, points):
         measuring.write_file(file, json.dumps(info, indent=2) + "\n")
 
 
+def points_tables(points, chosen):
+    """Markdown lines: a table of all points for each codec."""
+    lines = []
+    for codec, _ in chosen:
+        lines += [f"**{codec.label}**: {codec.settings}", "", "| quality | bpp | PSNR | PSNR luma | MS-SSIM | MS-SSIM luma |",
+                  "|---|---|---|---|---|---|"]  # fmt: skip
+        for p in points[codec.name]:
+            lines.append(f"| {p['quality']} | {p['bpp']:.4f} | {p['psnr_rgb']:.2f} | {p['psnr_luma']:.2f}"
+                         f" | {p['ms_ssim_rgb']:.4f} | {p['ms_ssim_luma']:.4f} |")  # fmt: skip
+        lines.append("")
+    return lines
+
+
 def main(argv):
     del argv
     paths = kodak.find_images()
@@ -161,7 +222,8 @@ def main(argv):
     records, chosen = kodak.measure(paths, baselines.installed(FLAGS.models_dir))
     results.write_results(FLAGS.results, records, chosen)
     points = results.aggregate(records)
-    measured = {curve.name: curve for curve in results.curves(points, chosen)}
+    sets = results.curves_by_image(records, chosen)
+    measured = {curve.name: curve for curve in next(iter(sets.values()))}
     published = kodak.published()
     paper = published[kodak.PAPER]
     results.print_table(points, chosen, list(published.values()))
@@ -171,45 +233,43 @@ def main(argv):
     others = [measured[n] for n in ("jpeg", "jpeg2000", "webp", "avif", "jpegxl") if n in measured]
     anchors = [paper, *others, *(published[n] for n in ("tfc-j2k-kdu5", "tfc-j2k-opj5", "tfc-jpeg420",
                "compressai-bmshj2018-factorized_mse_cpu"))]  # fmt: skip
+    above = {name: results.above_by_image(sets, name, [other.name for other in others]) for name in names}
 
-    short = []
+    rates = []
     for family in families:
-        short += [*rate_point_table(family, points[family.name]), ""]
-    picture = os.path.relpath(out / "kodak.png", kodak.ROOT)
-    short += [f"![Rate–distortion curves on Kodak]({picture})", ""]
-    short += bd_table([measured[name] for name in names], paper, anchors)
-    agreement = anchor_table(measured, published)
-    caption = (
-        "Kodak, 24 images, actual files with their headers; means over images at constant quality."
-        " BD-rate by package `bjontegaard` (Akima, 0.1–2.2 bpp): negative is smaller at equal quality."
-    )
-    lines = ["# Rate and distortion on Kodak", "", caption, "", *short, "", "## Anchors, here and published", "", *agreement]
-    lines += ["", "![Rate–distortion curves](kodak.png)", "", "## All points", ""]
-    for codec, _ in chosen:
-        lines += [f"**{codec.label}**: {codec.settings}", "", "| quality | bpp | PSNR | PSNR luma | MS-SSIM | MS-SSIM luma |",
-                  "|---|---|---|---|---|---|"]  # fmt: skip
-        for p in points[codec.name]:
-            lines.append(f"| {p['quality']} | {p['bpp']:.4f} | {p['psnr_rgb']:.2f} | {p['psnr_luma']:.2f}"
-                         f" | {p['ms_ssim_rgb']:.4f} | {p['ms_ssim_luma']:.4f} |")  # fmt: skip
-        lines.append("")
-    table = "\n".join(line for line in lines if not line.startswith(f"![Rate–distortion curves on Kodak]"))
-    measuring.write_file(out / "kodak.md", table)
+        rates += [*rate_point_table(family, points[family.name]), ""]
+    differences = bd_table([measured[name] for name in names], paper, anchors)
+    claims = [f"Image by image, {len(paths)} images × the rate points, at the rate of each point:", ""]
+    for name in names:
+        claims += [*claim_table(above[name], {other.name: other.label for other in others}), ""]
+    agreement = ["The same codecs, measured here and as others published them:", "", *anchor_table(measured, published)]
+
+    def document(picture):
+        figure = f"![Rate–distortion curves on Kodak]({picture})"
+        return [CAPTION, "", *rates, figure, "", *differences, "", *claims, *agreement]
+
+    lines = ["# Rate and distortion on Kodak", "", *document("kodak.png"), "", "## All points", ""]
+    measuring.write_file(out / "kodak.md", "\n".join(lines + points_tables(points, chosen)))
     content = {codec.name: results.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
     measuring.write_file(out / "kodak.json", json.dumps(content, indent=1))
-    readme = [caption, "", *short, "", "The same codecs, measured here and as others published them:", "", *agreement]
-    results.update_readme(pathlib.Path(FLAGS.readme), "\n".join(readme), "rd")
+    for path, text in (
+        (FLAGS.measurements, document),
+        (FLAGS.readme, lambda picture: readme_part(
+            families, points, measured, [paper, *others], above, picture)),
+    ):  # fmt: skip
+        picture = os.path.relpath(out / "kodak.png", pathlib.Path(path).parent)
+        results.update_part(pathlib.Path(path), "\n".join(text(picture)), "rd")
     for family in families:
         write_model_figures(family, points[family.name])
 
-    print("\n" + "\n".join(short + [""] + agreement))
+    print("\n" + "\n".join([*rates, *differences, "", *claims, *agreement]))
     for name in names:
         check(measured[name], [measured["jpeg"], measured["jpeg2000"]])
     print(f"\nTables: {out}")
     if FLAGS.report:
         shown = results.viewer(paths, chosen, FLAGS.viewer_images, [0.2, 0.5, 1.0])
         content = report.Report(
-            "balle2017 on Kodak", results.curves_by_image(records, chosen), list(published.values()),
-            visible=[kodak.PAPER], viewer=shown)  # fmt: skip
+            "balle2017 on Kodak", sets, list(published.values()), visible=[kodak.PAPER], viewer=shown)  # fmt: skip
         report.write(pathlib.Path(FLAGS.results) / "report.html", content)
         print(f"Report: {FLAGS.results}/report.html")
 
@@ -217,6 +277,7 @@ def main(argv):
 if __name__ == "__main__":
     kodak.define_flags()
     flags.DEFINE_string("out", str(kodak.ROOT / "docs/rd"), "Folder for table, curves and JSON.")
+    kodak.define_measurements_flag()
     flags.DEFINE_string("readme", str(kodak.ROOT / "README.md"), "File whose part between the markers is replaced.")
     flags.DEFINE_bool("report", True, "Write the HTML report, too.")
     flags.DEFINE_integer("viewer_images", 6, "How many images the report shows in its viewer.")

@@ -3,6 +3,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 from PIL import Image
@@ -216,3 +217,28 @@ def test_rate_points_are_a_codec(tiny_models_dir):
     assert codec.decode(data).shape == pixels.shape
     with pytest.raises(baselines.CodecUnavailable, match="tiny"):
         baselines.find("no-such-family", tiny_models_dir)
+
+
+def test_points_above_a_curve_are_counted_where_it_reaches():
+    anchor = curve("anchor", [0.1, 1.0, 10.0], [20, 30, 40])
+    # Linear over the logarithm of the rate, so that the anchor is at 25 at the square root of 0.1.
+    test = curve("test", [0.05, 10**-0.5, 1.0, 10.0], [25, 25.5, 29, 40.25])
+    np.testing.assert_allclose(bd.margins(anchor, test), [np.nan, 0.5, -1, 0.25])
+    assert bd.count_above([(anchor, test), (anchor, anchor)]) == (2, 6)
+    assert bd.count_above([]) == (0, 0)
+
+
+def test_the_claim_image_by_image_as_it_was_measured():
+    """Of the measurements that are kept with the documents."""
+    records = []
+    for path in sorted((ROOT / "docs/rd/per_image").glob("*.json")):
+        for known in json.loads(path.read_text())["measurements"].values():
+            if known["codec"] in ("bls2017-mse", "jpeg", "jpeg2000"):
+                records.append({"image": path.stem, **known})
+    chosen = [(types.SimpleNamespace(name=name, label="", settings=""), ()) for name in ("bls2017-mse", "jpeg", "jpeg2000")]
+    above = results.above_by_image(results.curves_by_image(records, chosen), "bls2017-mse", ["jpeg", "jpeg2000"])
+    files = sum(record["codec"] == "bls2017-mse" for record in records)
+    assert above["jpeg"] == {"psnr_rgb": (files, files), "ms_ssim_rgb": (files, files)}
+    better, comparable = above["jpeg2000"]["ms_ssim_rgb"]
+    assert better == comparable > 0.95 * files
+    assert above["jpeg2000"]["psnr_rgb"][0] > 0.7 * comparable

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_nonlinearities_are_trained_alike(setting):
     assert picture.exists() and picture.with_suffix(".csv").exists()
 
 
-def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, monkeypatch):
+def test_rd_writes_tables_and_only_its_parts_of_the_documents(setting, tmp_path, monkeypatch):
     """In this process, with few codecs: the others take long."""
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     import rd
@@ -103,13 +104,14 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
     monkeypatch.setattr(baselines, "CODECS", [FewQualities, FewRates])
     models = tmp_path / "models"
     shutil.copytree(setting / "models", models)
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- rd:begin -->\nold\n<!-- rd:end -->\nafter\n")
+    readme, measurements = tmp_path / "README.md", tmp_path / "measurements.md"
+    for document in (readme, measurements):
+        document.write_text("before\n<!-- rd:begin -->\nold\n<!-- rd:end -->\nafter\n")
     values = flags.FlagValues()
     monkeypatch.setattr(rd, "FLAGS", values)
     monkeypatch.setattr(rd.kodak, "FLAGS", values)
     settings = dict(images=setting / "images", models_dir=models, results=tmp_path / "results",
-                    out=tmp_path / "docs", readme=readme)  # fmt: skip
+                    out=tmp_path / "docs", readme=readme, measurements=measurements)  # fmt: skip
     for name, value in settings.items():
         flags.DEFINE_string(name, str(value), "", flag_values=values)
     flags.DEFINE_bool("report", True, "", flag_values=values)
@@ -117,9 +119,14 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
     values.mark_as_parsed()
     rd.main([])
 
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    for document in (readme, measurements):
+        text = document.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert "![Rate–distortion curves on Kodak](docs/kodak.png)" in text
     assert "| `small-mse-1` | 0.001 |" in text and "JPEG 2000 (Kakadu), tfc" in text
+    # Four files: of two images and two models.
+    assert re.search(r"\| JPEG \| \d of \d \| \d of \d \|", text)
+    assert "2 × 2 files: by MS-SSIM" in readme.read_text() and "| `small-mse-1` | " in readme.read_text()
     assert (tmp_path / "docs/kodak.png").exists() and (tmp_path / "docs/kodak.md").exists()
     results = json.loads((tmp_path / "docs/kodak.json").read_text())
     assert len(results["small-mse"]["results"]["psnr-rgb"]) == 2
@@ -128,9 +135,9 @@ def test_rd_writes_tables_and_only_its_part_of_the_readme(setting, tmp_path, mon
 
 
 def test_efforts_are_compared_and_rates_hit(setting, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- effort:begin -->\nold\n<!-- effort:end -->\nafter\n")
-    process = run("effort", setting, "--efforts=1,2", f"--out={tmp_path}", f"--readme={readme}")
+    document = tmp_path / "measurements.md"
+    document.write_text("before\n<!-- effort:begin -->\nold\n<!-- effort:end -->\nafter\n")
+    process = run("effort", setting, "--efforts=1,2", f"--out={tmp_path}", f"--measurements={document}")
     assert process.returncode == 0, process.stderr
     rows = [line.split(" | ") for line in process.stdout.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| effort", "| 0", "| 1", "| 2", "| --target_bpp", "| 0.25", "| 0.5", "| 1"]
@@ -139,7 +146,7 @@ def test_efforts_are_compared_and_rates_hit(setting, tmp_path):
     # The time of an effort holds that of the one below.
     assert float(rows[3][4]) >= float(rows[2][4])
     assert (tmp_path / "kodak.png").exists() and "| 1 |" in (tmp_path / "kodak.md").read_text()
-    text = readme.read_text()
+    text = document.read_text()
     assert text.startswith("before\n") and "| 1 |" in text and "old" not in text
 
 

@@ -100,6 +100,39 @@ def matrix(curves, measure="psnr_rgb", function=bd_rate):
     return [[function(anchor, test, measure) for test in curves] for anchor in curves]
 
 
+def margins(anchor, test, measure="psnr_rgb"):
+    """How far the points of a curve lie above another curve at their own rates.
+
+    Args:
+      anchor, test: `Curve`s that have the measure; `anchor` is interpolated
+        linearly over the logarithm of the rate.
+      measure: A key of `MEASURES`.
+
+    Returns:
+      float64 `[points of test]`, dB; NaN at rates that `anchor` does not reach.
+    """
+    anchor_bpp, anchor_values = anchor.points[measure]
+    bpp, values = test.points[measure]
+    reached = (bpp >= anchor_bpp[0]) & (bpp <= anchor_bpp[-1])
+    return np.where(reached, values - np.interp(np.log(bpp), np.log(anchor_bpp), anchor_values), np.nan)
+
+
+def count_above(pairs, measure="psnr_rgb"):
+    """How often points lie above a curve: the paper's claim, image by image.
+
+    Args:
+      pairs: Iterable of `(anchor, test)`, `Curve`s of one image each, see `margins`.
+      measure: A key of `MEASURES`.
+
+    Returns:
+      Number of points above, and number of those that can be compared, whose
+      rate the anchor reaches on the same image.
+    """
+    found = np.concatenate([np.empty(0), *(margins(anchor, test, measure) for anchor, test in pairs)])
+    found = found[np.isfinite(found)]
+    return int(np.sum(found > 0)), len(found)
+
+
 def load_published(folder):
     """Published curves: every `*.json` in CompressAI's result format, and tfc's tables.
 

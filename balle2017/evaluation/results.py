@@ -66,6 +66,28 @@ def curves_by_image(records, chosen):
     return sets
 
 
+def above_by_image(sets, tested, anchors):
+    """Of all points of all images: how many lie above the curves of other codecs.
+
+    Args:
+      sets: As `curves_by_image` returns them.
+      tested: Name of a codec.
+      anchors: Names of the codecs to hold it against.
+
+    Returns:
+      Dictionary from anchor to a dictionary from measure (`psnr_rgb`,
+      `ms_ssim_rgb`) to `(above, comparable)`, see `bd.count_above`.
+    """
+    images_only = [{curve.name: curve for curve in of_image} for of_image in list(sets.values())[1:]]
+    return {
+        anchor: {
+            measure: bd.count_above([(c[anchor], c[tested]) for c in images_only if measure in c[tested].points], measure)
+            for measure in ("psnr_rgb", "ms_ssim_rgb")
+        }
+        for anchor in anchors
+    }
+
+
 def viewer(paths, chosen, count, rates):
     """Some of the images through all codecs at matched sizes, with a progress bar.
 
@@ -157,8 +179,8 @@ def processor():
     return f"{name.group(1) if name else platform.machine()} ({', '.join(features[:2])})"
 
 
-def update_readme(path, text, name):
-    """Replaces what stands between the markers of a name."""
+def update_part(path, text, name):
+    """Replaces what stands between the markers of a name in a Markdown file."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     content = path.read_text() if path.exists() else ""
     if content.count(begin) != 1 or content.count(end) != 1:
