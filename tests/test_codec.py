@@ -1,8 +1,10 @@
 """Pixels to bytes and back: sizes, tiles, and models that are not there."""
 
+import copy
 import dataclasses
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -162,6 +164,70 @@ def test_another_model_is_refused(tiny, tiny_models_dir):
         codec.decompress(gray, tiny_models_dir)
 
 
+@pytest.mark.parametrize("slice_length", [1, 8, 65535])
+def test_slices_that_are_not_the_model_s_are_refused_at_once(tiny, tiny_models_dir, slice_length, monkeypatch):
+    contents = dataclasses.replace(
+        bitstream.unpack(tiny.compress(photograph(30, 30))), width=200, height=200, slice_length=slice_length
+    )
+    contents.slices = [b""] * contents.num_slices
+    monkeypatch.setattr(codec.Model, "_call", None)
+    for salvage in (False, True):
+        with pytest.raises(BitstreamError, match=f"slices of {slice_length} positions.*of 7"):
+            codec.Decompression(bitstream.pack(contents), tiny_models_dir, salvage=salvage)
+    for decode in (tiny.decode, tiny.decode_latents):
+        with pytest.raises(BitstreamError, match=f"slices of {slice_length} positions"):
+            decode(contents)
+
+
+def test_notices_are_those_of_one_pass(tiny, tiny_models_dir):
+    data = bytearray(tiny.compress(photograph(160, 160)))
+    data[-60:-50] = bytes(10)
+    decompression = codec.Decompression(bytes(data), tiny_models_dir, salvage=True)
+    first = decompression.whole(), list(decompression.notices), list(decompression.lost)
+    again = decompression.whole(), decompression.notices, decompression.lost
+    assert len(first[1]) == 2 and first[1:] == again[1:]
+    np.testing.assert_array_equal(first[0], again[0])
+
+
+@pytest.mark.parametrize("effort", [2.0, 1.5, "2", None, -1, 10, float("nan")])
+def test_wrong_efforts_are_refused(tiny, effort):
+    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 9"):
+        tiny.compress(photograph(20, 20), effort=effort)
+    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 9"):
+        codec.compress_to_bpp([tiny], photograph(20, 20), 1, effort=effort)
+    with pytest.raises(ValueError, match="Effort is a whole number from 1 to 9"):
+        tiny.compress_to_size(photograph(20, 20), 100, effort=effort)
+
+
+@pytest.mark.parametrize("number", [0, -1, float("nan"), float("inf"), "much", [1]])
+def test_numbers_that_must_be_positive(tiny, number):
+    pixels = photograph(20, 20)
+    with pytest.raises(ValueError, match="λ is a number above 0"):
+        tiny.compress(pixels, effort=1, lmbda=number)
+    with pytest.raises(ValueError, match="target in bits per pixel is a number above 0"):
+        codec.compress_to_bpp([tiny], pixels, number)
+    with pytest.raises(ValueError, match="size in bytes is a number above 0"):
+        tiny.compress_to_size(pixels, number)
+
+
+def test_numpy_s_integers_are_efforts(tiny):
+    pixels = photograph(20, 20)
+    assert tiny.compress(pixels, effort=np.int64(0)) == tiny.compress(pixels)
+
+
+def test_unknown_arithmetic_is_refused(tiny_models_dir):
+    with pytest.raises(ValueError, match="float32 or bfloat16, not 'float16'"):
+        codec.load("tiny-1", tiny_models_dir, "float16")
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_used_model_can_be_copied(tiny_models_dir, duplicate):
+    model, pixels = codec.Model(tiny_models_dir / "tiny-1", "bfloat16"), photograph(20, 20)
+    data = model.compress(pixels, effort=1)
+    other = duplicate(model)
+    assert other.arithmetic == "bfloat16" and other.compress(pixels, effort=1) == data
+
+
 def test_pixel_limit(tiny, tiny_models_dir):
     data = tiny.compress(photograph(30, 30))
     with pytest.raises(BitstreamError, match="30×30.*--max_pixels"):
@@ -206,7 +272,66 @@ def test_broken_models_are_errors(tiny_models_dir, tmp_path):
         codec.decompress(data, tmp_path)
     (folder / "model.json").write_text('{"name": "tiny-1"}')
     with pytest.raises(ModelError, match="model.json is damaged"):
-        codec.list_models(tmp_path)
+        codec.load("tiny-1", tmp_path)
+
+
+def test_the_environment_is_asked_each_time(tiny_models_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))
+    first = codec.load("tiny-1")
+    assert codec.load("tiny-1") is first and codec.load("tiny-1", tiny_models_dir) is first
+    shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "a" / "tiny-1")
+    monkeypatch.setenv("BALLE2017_MODELS", str(tmp_path / "a"))
+    assert codec.load("tiny-1").folder == tmp_path / "a" / "tiny-1"
+    os.mkdir(tmp_path / "b")
+    monkeypatch.setenv("BALLE2017_MODELS", str(tmp_path / "b"))
+    with pytest.raises(ModelError, match="no model tiny-1"):
+        codec.load("tiny-1")
+    # A relative path is another one in another folder.
+    monkeypatch.chdir(tmp_path)
+    assert codec.load("tiny-1", "a").folder == tmp_path / "a" / "tiny-1"
+    monkeypatch.chdir(tiny_models_dir.parent)
+    assert codec.load("tiny-1", tiny_models_dir.name).folder == tiny_models_dir / "tiny-1"
+
+
+def test_a_model_that_is_exported_again_is_read_again(tiny_models_dir, tmp_path):
+    file = shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1") / "model.json"
+    old = codec.load("tiny-1", tmp_path)
+    file.write_text(file.read_text().replace('"lambda": 0.01', '"lambda": 0.02'))
+    os.utime(file, ns=(1, 1))
+    assert (old.info["lambda"], codec.load("tiny-1", tmp_path).info["lambda"]) == (0.01, 0.02)
+
+
+def test_one_bad_folder_leaves_the_others(tiny_models_dir, tmp_path):
+    for name, change in [("tiny-1", None), ("tiny-2", "tiny-2"), ("tiny-3", "tiny-9"), ("tiny-4", None)]:
+        file = shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / name) / "model.json"
+        file.write_text(file.read_text().replace("tiny-1", change or name))
+    (tmp_path / "tiny-4" / "model.json").write_text("{")
+    assert [info["name"] for info in codec.list_models(tmp_path)] == ["tiny-1", "tiny-2"]
+    assert [model.name for model in codec.load_family("tiny", tmp_path)] == ["tiny-1", "tiny-2"]
+    for name in ("tiny-3", "tiny-9"):
+        with pytest.raises(ModelError, match="folder .*tiny-3 holds the model tiny-9"):
+            codec.load(name, tmp_path)
+    with pytest.raises(ModelError, match="tiny-4/model.json is damaged"):
+        codec.load("tiny-4", tmp_path)
+
+
+def test_what_was_meant_is_said(tiny_models_dir, tmp_path):
+    for name, sentence in [
+        ("tiny1", r"no model tiny1 .*did you mean tiny-1\?.*installed are tiny-1\."),
+        ("other", r"no model other in [^(]*; installed are tiny-1\."),
+        ("tiny", r"tiny is a family: name one of tiny-1, or a rate"),
+    ]:
+        with pytest.raises(ModelError, match=sentence):
+            codec.load(name, tiny_models_dir)
+    for name, sentence in [
+        ("tinny", r"no family of models tinny .*did you mean tiny\?"),
+        ("tiny-1", r"tiny-1 is one model; a rate is for its family: tiny\."),
+    ]:
+        with pytest.raises(ModelError, match=sentence):
+            codec.load_family(name, tiny_models_dir)
+    (tmp_path / "photo.png").write_bytes(b"")
+    with pytest.raises(ModelError, match="no model in .*photo.png"):
+        codec.load(str(tmp_path / "photo.png"))
 
 
 class FixedRate:

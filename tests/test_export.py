@@ -201,7 +201,16 @@ def test_signatures_agree(pairs, runtime, tiny_rate_point):
     np.testing.assert_array_equal(np.stack([tf.io.decode_png(i) for i in images]), reconstructed)
 
 
-def test_other_slice_lengths_and_metadata_are_read(pairs, tiny_rate_point):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_other_slice_lengths_are_refused(pairs, tiny_rate_point, runtime):
+    parsed = bitstream.unpack(pairs["tfc"].compress([PNGS[0]])[0])
+    parsed.slice_length, parsed.width, parsed.height = 65535, 4000, 4000
+    parsed.slices = [b""] * parsed.num_slices
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not of 7 positions"):
+        pairs[runtime].decompress([bitstream.pack(parsed)])
+
+
+def test_metadata_are_skipped(pairs, tiny_rate_point):
     pixels = picture(90, 120)
     (file,) = pairs["tfc"].compress([tf.io.encode_png(pixels).numpy()])
     expected = pairs["tfc"].decoder["latents"](tf.constant([file]))["latents"]

@@ -155,6 +155,41 @@ def test_a_rate_that_cannot_be(family_dir):
         codec.compress_to_bpp(models, textured(64, 64), 0.001, strict=True, effort=1)
 
 
+def test_effort_2_is_more_than_1_at_a_given_rate(family_dir):
+    pixels = textured(96, 128)
+    models = codec.load_family("small-mse", family_dir)
+    target = 7.6 * len(models[1].compress(pixels)) / (96 * 128)
+    errors, files = [], set()
+    for effort in (1, 2, 3):
+        _, data = codec.compress_to_bpp(models, pixels, target, effort=effort)
+        assert abs(8 * len(data) / (96 * 128) / target - 1) < 0.01
+        errors.append(np.square(codec.decompress(data, family_dir).pixels.astype(float) - pixels).mean())
+        files.add(data)
+    # All have nearly one size, so that effort 3 may lie behind by a little.
+    assert len(files) == 3 and errors[0] > errors[1]
+
+
+@pytest.mark.parametrize("lowest", [0, 1, 2])
+def test_more_effort_does_not_fail_where_less_does_not(family_dir, monkeypatch, lowest):
+    """As if every effort above `lowest` ended in files that are too large."""
+    model, pixels = codec.load("small-mse-1", family_dir), textured(64, 64)
+    plain = len(model.compress(pixels))
+    pack, find_size, state = codec.Model._pack, refine.Refinement.find_size, {"effort": 0}
+
+    def packed(self, bands, pixels, metadata):
+        data = pack(self, bands, pixels, metadata)
+        return data + bytes(10 * plain if state["effort"] > lowest else 0)
+
+    def tracked(self, target, lmbda, effort, encode, *rest):
+        state["effort"] = effort
+        return find_size(self, target, lmbda, effort, encode, *rest)
+
+    monkeypatch.setattr(refine.Refinement, "find_size", tracked)
+    monkeypatch.setattr(codec.Model, "_pack", packed)
+    _, data = codec.compress_to_bpp([model], pixels, 8.4 * plain / 64**2, strict=True, effort=3)
+    assert len(data) <= 1.05 * plain
+
+
 def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeypatch):
     pixels = photograph(20, 20)
     with pytest.raises(ModelError, match="effort 0 only"):
@@ -162,8 +197,6 @@ def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeyp
     monkeypatch.setattr("balle2017.model.transforms.PIXEL_SCALE", 255.0)
     with pytest.raises(ModelError, match="another version"):
         codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=1)
-    with pytest.raises(ValueError, match="Effort goes from 0 to 9"):
-        codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=10)
     assert len(refine.STAGES) == codec.MAX_EFFORT
 
 

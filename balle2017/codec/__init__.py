@@ -7,9 +7,10 @@
 TensorFlow is imported when the first transform runs, not with this package.
 """
 
+from balle2017.codec.checks import MAX_EFFORT
 from balle2017.codec.compression import DEFAULT_MODEL, compress
 from balle2017.codec.decompression import Decoded, Decompression, decompress
-from balle2017.codec.model import ARITHMETIC, MAX_EFFORT, Model
+from balle2017.codec.model import ARITHMETIC, Model
 from balle2017.codec.model_info import ModelError
 from balle2017.codec.rate_search import compress_to_bpp
 from balle2017.codec.registry import MODELS_VARIABLE, list_models, load, load_family, models_dir

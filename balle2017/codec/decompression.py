@@ -65,9 +65,11 @@ class Decompression:
 
     def __init__(self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"):
         self.notices, self.lost = [], []
+        self._causes = []
         if salvage:
             self._contents, lost, cause = bitstream.salvage(data)
             if lost or "not damaged" not in cause:
+                self._causes = [cause]
                 self.notices.append(cause)
         else:
             self._contents = bitstream.unpack(data)
@@ -82,6 +84,7 @@ class Decompression:
         self.metadata = self._contents.metadata
         self._salvage = salvage
         self._decoder = load(self.model, path, arithmetic)
+        self._decoder.check(self._contents)
 
     def whole(self):
         """All bands as one array, uint8 `[height, width, channels]`."""
@@ -92,6 +95,8 @@ class Decompression:
         return pixels
 
     def __iter__(self):
+        # Each pass finds the same.
+        self.lost[:], self.notices[:] = [], self._causes
         yield from self._decoder.decode_bands(self._contents, self._salvage, self.lost)
         if self.lost:
             self.notices.append(_describe_loss(self._contents, self.lost))

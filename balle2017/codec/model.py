@@ -7,8 +7,9 @@ from typing import Dict, Optional
 import numpy as np
 
 from balle2017.codec import tiling
+from balle2017.codec.checks import MAX_EFFORT, positive, whole_effort
 from balle2017.codec.latent_reader import LatentReader
-from balle2017.codec.model_info import ModelError, read_info
+from balle2017.codec.model_info import ModelError, RateError, read_info
 from balle2017.codec.runtime import tensorflow
 from balle2017.container import bitstream
 from balle2017.container.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
@@ -17,7 +18,6 @@ from balle2017.pictures.images import ImageError
 # What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
 # factors of products are rounded; files stay compatible, pixels differ a little.
 ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
-MAX_EFFORT = 9
 
 
 class Model:
@@ -33,6 +33,8 @@ class Model:
     def __init__(self, folder, arithmetic="float32"):
         self.folder = pathlib.Path(folder)
         self.arithmetic = arithmetic
+        if arithmetic not in ARITHMETIC:
+            raise ValueError(f"Arithmetic is {' or '.join(ARITHMETIC)}, not {arithmetic!r}.")
         self._suffix = ARITHMETIC[arithmetic]
         self.info = read_info(self.folder)
         self.name = self.info["name"]
@@ -44,6 +46,10 @@ class Model:
         self._lock = threading.Lock()
         self._refiner = None
         self._refiner_lock = threading.Lock()
+
+    def __reduce__(self):
+        # What has been loaded is loaded again where a copy is used.
+        return Model, (self.folder, self.arithmetic)
 
     def compress(
         self,
@@ -65,18 +71,20 @@ class Model:
             Lagrangian.
 
         Raises:
-          ValueError: If the model takes other arrays, or there is no such effort.
+          ValueError: If the model takes other arrays, or there is no such effort or λ.
           images.ImageError: If a side exceeds 2²⁴ − 1.
           ModelError: If the model cannot be refined for.
         """
+        effort = whole_effort(effort)
+        if effort == 0 and lmbda is not None:
+            raise ValueError("With effort 0 there is no λ to choose.")
+        lmbda = self.info["lambda"] if lmbda is None else positive(lmbda, "λ")
         pixels = self._checked(pixels, effort)
         if effort == 0:
-            if lmbda is not None:
-                raise ValueError("With effort 0 there is no λ to choose.")
             bands = self.analyze(pixels)
         else:
             refinement = self._refinement(pixels)
-            refinement.run(effort, lmbda or self.info["lambda"], progress)
+            refinement.run(effort, lmbda, progress)
             bands = [refinement.latents]
         return self._pack(bands, pixels, metadata)
 
@@ -98,8 +106,9 @@ class Model:
         large enough for such precision. `strict`: it must not be exceeded.
 
         Raises:
-          ModelError: If `strict` and the file is larger at any λ. Otherwise as `compress`.
+          RateError: If `strict` and the file is larger at any λ. Otherwise as `compress`.
         """
+        effort, size = whole_effort(effort, 1), positive(size, "The size in bytes")
         pixels = self._checked(pixels, effort)
         data = self._refinement(pixels).find_size(
             size,
@@ -110,7 +119,7 @@ class Model:
         )
         if strict and len(data) > size:
             bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
-            raise ModelError(f"Even {self.name} takes {bpp:.4f} bits per pixel.")
+            raise RateError(f"Even {self.name} takes {bpp:.4f} bits per pixel.")
         return data
 
     def count_steps(self, pixels, effort):
@@ -132,8 +141,6 @@ class Model:
             )
         if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= bitstream.MAX_SIZE:
             raise ImageError(f"A picture's sides go from 1 to {bitstream.MAX_SIZE} pixels.")
-        if effort not in range(MAX_EFFORT + 1):
-            raise ValueError(f"Effort goes from 0 to {MAX_EFFORT}.")
         return pixels
 
     def _pack(self, bands, pixels, metadata):
@@ -213,7 +220,7 @@ class Model:
         """Decodes the contents of a file to pixels uint8 `[height, width, channels]`.
 
         Raises:
-          ModelError, DamagedError: As `decode_bands`.
+          ModelError, BitstreamError, DamagedError: As `decode_bands`.
         """
         return np.concatenate(list(self.decode_bands(contents)))
 
@@ -226,17 +233,10 @@ class Model:
           lost: A list that the indices of lost slices are appended to.
 
         Raises:
-          ModelError: If the contents are another model's.
+          ModelError, BitstreamError: As `check`.
           DamagedError: If slices cannot be decoded and `salvage` is not set.
         """
-        if (contents.model, contents.fingerprint) != (self.name, self.fingerprint):
-            raise ModelError(
-                f"The file was made by a model {contents.model} with fingerprint"
-                f" {contents.fingerprint:08x}; the installed {self.name} has"
-                f" {self.fingerprint:08x} and cannot decode it."
-            )
-        if contents.channels != self.channels:
-            raise BitstreamError(f"{self.name} does not code {contents.channels} channels.")
+        self.check(contents)
         height, width = contents.latent_size
         source = LatentReader(self, contents, [] if lost is None else lost)
         rows, cols = tiling.tiles(height, width, sum(tiling.SYNTHESIS_CONTEXT))
@@ -260,8 +260,33 @@ class Model:
             yield band
             del band
 
+    def check(self, contents: Bitstream):
+        """Refuses what this model did not make, before anything is allocated for it.
+
+        As the slices are the model's, of S positions and two bytes of a file at least, a file of n
+        bytes stands for no more than 128 · S · n pixels.
+
+        Raises:
+          ModelError: If the contents are another model's.
+          BitstreamError: If they have other channels or slices.
+        """
+        if (contents.model, contents.fingerprint) != (self.name, self.fingerprint):
+            raise ModelError(
+                f"The file was made by a model {contents.model} with fingerprint"
+                f" {contents.fingerprint:08x}; the installed {self.name} has"
+                f" {self.fingerprint:08x} and cannot decode it."
+            )
+        if contents.channels != self.channels:
+            raise BitstreamError(f"{self.name} does not code {contents.channels} channels.")
+        if contents.slice_length != self.slice_length:
+            raise BitstreamError(
+                f"The file has slices of {contents.slice_length} positions, and {self.name} makes them of"
+                f" {self.slice_length}."
+            )
+
     def decode_latents(self, contents: Bitstream) -> np.ndarray:
-        """Decodes the latents only, int32 `[height, width, filters]`."""
+        """Decodes the latents only, int32 `[height, width, filters]`; errors as `decode`."""
+        self.check(contents)
         return LatentReader(self, contents, []).read(0, contents.latent_size[0])
 
     def decode_slices(self, slices, slice_length, num_positions):

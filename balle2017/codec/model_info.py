@@ -7,6 +7,10 @@ class ModelError(ValueError):
     """A model is missing, broken, or not the one that a file needs."""
 
 
+class RateError(ModelError):
+    """A model's files exceed a rate that must not be exceeded."""
+
+
 def read_info(folder):
     """The contents of `model.json` in a folder, a dict.
 
@@ -19,7 +23,7 @@ def read_info(folder):
         for key in ("name", "lambda", "channels", "num_latents", "slice_length", "fingerprint"):
             info[key]
         return info
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"There is no model in {folder}.") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(f"{folder}/model.json is damaged.") from None

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from balle2017.codec.model_info import ModelError
+from balle2017.codec.checks import positive, whole_effort
+from balle2017.codec.model_info import RateError
 
 
 def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=0):
@@ -23,8 +24,10 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
       The model, and the bytes of the file.
 
     Raises:
-      ModelError: If `strict` and even the first model exceeds the target.
+      RateError: If `strict` and even the first model exceeds the target.
+      ValueError: If target or effort is no such number. Otherwise as `Model.compress`.
     """
+    target, effort = positive(target, "The target in bits per pixel"), whole_effort(effort)
     if effort:
         # Here, not in each of the models: a large picture would be read anew each time.
         pixels = np.asarray(pixels)
@@ -52,10 +55,13 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
         for i in choices:
             try:
                 data = models[i].compress_to_size(pixels, size, effort, strict, metadata)
-            except ModelError:
-                if i == choices[-1] and not found:
+            except RateError:
+                if i != choices[-1] or found:
+                    continue
+                # What rounding alone keeps below the target is below it.
+                if low == 0:
                     raise
-                continue
+                i, data = low - 1, files[low - 1]
             found.append((abs(len(data) / size - 1), i, data))
             if found[-1][0] <= 0.005:
                 break
@@ -65,6 +71,6 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
         choices = [i for i in choices if compressed(i) <= size]
         if not choices:
             bpp = 8 * compressed(0) / (pixels.shape[0] * pixels.shape[1])
-            raise ModelError(f"Even {models[0].name} takes {bpp:.4f} bits per pixel.")
+            raise RateError(f"Even {models[0].name} takes {bpp:.4f} bits per pixel.")
     best = min(choices, key=lambda i: abs(compressed(i) - size))
     return models[best], files[best]

@@ -64,6 +64,8 @@ STAGES = (
 )
 # Steepness of the odds of the two integers as functions of y − ⌊y⌋.
 _SCALE = 2.3
+# What effort 2 adds to a search for a size, whose steps are its own already: half of what effort 3 does.
+_HALF = STAGES[2]._replace(steps=8)
 # What follows a change of λ when the latents have been refined already.
 _TUNING = Stage(6, 0.05, 0.5, 0.2, False)
 # How many λ are tried for a file's size.
@@ -205,8 +207,9 @@ class Refinement:
     def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004):
         """Refines for the λ at which the file has a given size.
 
-        A few steps at each of some λ find the one that fits, the effort's other steps follow, and
-        some more, from where those end, make good what they changed in size.
+        A few steps at each of some λ find the one that fits, which is all of effort 1. The steps of
+        efforts 2 and more follow, and some more, from where those end, make good what they changed
+        in size.
 
         Args:
           target: Size in bytes.
@@ -220,13 +223,17 @@ class Refinement:
           The bytes of the file that comes closest.
         """
         best = _Closest(target, strict, tolerance)
-        lmbda, refined = self._search(STAGES[1:2], lmbda, encode, best)
-        if effort > 2:
-            best = _Closest(target, strict, tolerance)
-            refined._run(STAGES[2:effort], lmbda)
-            best.add(encode(refined.latents))
-            if not best.fits:
-                refined._search((_TUNING,), lmbda, encode, best)
+        found, refined = self._search(STAGES[1:2], lmbda, encode, best)
+        if effort == 1:
+            return best.data
+        best = _Closest(target, strict, tolerance)
+        refined._run((_HALF,) if effort == 2 else STAGES[2:effort], found)
+        best.add(encode(refined.latents))
+        if not best.fits:
+            refined._search((_TUNING,), found, encode, best)
+        if strict and len(best.data) > target:
+            # More effort must not fail where less does not.
+            return self.find_size(target, lmbda, effort - 1, encode, strict, tolerance)
         return best.data
 
     def _search(self, stages, lmbda, encode, best):

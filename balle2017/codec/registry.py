@@ -1,9 +1,10 @@
 """The models that are installed: where they are, which there are, and each loaded once."""
 
+import difflib
 import functools
 import os
 import pathlib
-from typing import List
+from typing import List, Tuple
 
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError, read_info
@@ -24,14 +25,21 @@ def models_dir(path=None) -> pathlib.Path:
 
 
 def list_models(path=None) -> List[dict]:
-    """What `model.json` says of each installed model, by family and ascending λ."""
-    found = []
+    """What `model.json` says of each installed model, by family and ascending λ; unusable ones are left out."""
+    return scan(path)[0]
+
+
+def scan(path=None) -> Tuple[List[dict], List[ModelError]]:
+    """As `list_models`, and what is wrong with the folders that it leaves out."""
+    found, problems = [], []
     for file in sorted(models_dir(path).glob("*/model.json")):
-        found.append(read_info(file.parent))
-    return sorted(found, key=lambda info: (info["name"].rpartition("-")[0], info["lambda"]))
+        try:
+            found.append(_read_named(file.parent))
+        except ModelError as error:
+            problems.append(error)
+    return sorted(found, key=lambda info: (_family(info["name"]), info["lambda"])), problems
 
 
-@functools.lru_cache(maxsize=16)
 def load(name, path=None, arithmetic="float32") -> Model:
     """The model of a name, or in a folder, loaded once.
 
@@ -43,14 +51,14 @@ def load(name, path=None, arithmetic="float32") -> Model:
     Raises:
       ModelError: If there is none.
     """
+    name = os.fspath(name)
     if os.path.basename(name) != name:
-        return Model(name, arithmetic)
+        return _load(name, arithmetic)
     folder = models_dir(path) / name
     if not (folder / "model.json").is_file():
-        names = [info["name"] for info in list_models(path)]
-        known = f"installed are {', '.join(names)}" if names else "none is installed"
-        raise ModelError(f"There is no model {name} in {folder.parent}; {known}.")
-    return Model(folder, arithmetic)
+        raise ModelError(_no_model(name, path))
+    _read_named(folder)
+    return _load(folder, arithmetic)
 
 
 def load_family(name, path=None, arithmetic="float32") -> List[Model]:
@@ -59,10 +67,59 @@ def load_family(name, path=None, arithmetic="float32") -> List[Model]:
     Raises:
       ModelError: If there is none.
     """
-    infos = list_models(path)
-    members = [i["name"] for i in infos if i["name"].rpartition("-")[0] == name]
-    if not members:
-        families = sorted({info["name"].rpartition("-")[0] for info in infos})
-        known = f"installed are {', '.join(families)}" if families else "none is installed"
-        raise ModelError(f"There is no family of models {name} in {models_dir(path)}; {known}.")
-    return [load(member, path, arithmetic) for member in members]
+    names = [info["name"] for info in list_models(path)]
+    members = [member for member in names if _family(member) == name]
+    if members:
+        return [load(member, path, arithmetic) for member in members]
+    if name in names:
+        raise ModelError(f"{name} is one model; a rate is for its family: {_family(name)}.")
+    families = sorted({_family(member) for member in names})
+    raise ModelError(f"There is no family of models {name} in {models_dir(path)}{_known(name, families)}.")
+
+
+def _load(folder, arithmetic):
+    folder = os.path.abspath(folder)
+    try:
+        # A model that is exported again is another one.
+        stamp = os.stat(os.path.join(folder, "model.json")).st_mtime_ns
+    except OSError:
+        stamp = None
+    return _load_once(folder, arithmetic, stamp)
+
+
+@functools.lru_cache(maxsize=16)
+def _load_once(folder, arithmetic, _):
+    return Model(folder, arithmetic)
+
+
+def _read_named(folder):
+    """`read_info` of a folder that must have the model's name, by which files find it."""
+    info = read_info(folder)
+    if info["name"] != folder.name:
+        raise ModelError(f"The folder {folder} holds the model {info['name']}: give it that name.")
+    return info
+
+
+def _no_model(name, path):
+    infos, problems = scan(path)
+    for problem in problems:
+        # Its folder has another name, perhaps.
+        if f" {name}: " in str(problem):
+            return str(problem)
+    names = [info["name"] for info in infos]
+    members = [member for member in names if _family(member) == name]
+    if members:
+        return f"{name} is a family: name one of {', '.join(members)}, or a rate with --target_bpp."
+    return f"There is no model {name} in {models_dir(path)}{_known(name, names)}."
+
+
+def _known(name, names):
+    if not names:
+        return "; none is installed"
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{hint}; installed are {', '.join(names)}"
+
+
+def _family(name):
+    return name.rpartition("-")[0]

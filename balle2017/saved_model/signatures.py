@@ -147,6 +147,7 @@ class Decoder(_Half):
 
     def __init__(self, rate_point, coder):
         super().__init__(rate_point, coder)
+        self._slice_length = rate_point.slice_length
         self._weights = transform_constants("synthesis", rate_point.synthesis)
         latents = tf.TensorSpec([None, None, None, self._num_latents], tf.int32, "latents")
         self._pixels = _function(self._synthesize, [latents])
@@ -246,6 +247,10 @@ class Decoder(_Half):
             (tf.TensorSpec([None], tf.uint8), tf.TensorSpec([None], tf.int32)),
             3,
         )
+        # A longer slice would cost memory that the file's size has no part in.
+        own = tf.reduce_all(tf.equal(slice_lengths, self._slice_length))
+        message = f"The slices of the file are not of {self._slice_length} positions, as this model's are."
+        slice_lengths = require(own, message, slice_lengths)
         positions, _ = container_graph.count_slices(height, width, slice_lengths)
         counts = container_graph.slice_counts(positions, slice_lengths)
         latents, valid = self._decode(payload, lengths, counts)
