@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
 	&& { echo $$p; break; }; done)
 RUN := .venv/bin/python
 
-.PHONY: setup demo test test-slow lint rd bench
+.PHONY: setup demo test test-slow lint wheel rd bench
 
 setup: .venv/installed
 
@@ -27,6 +27,11 @@ test-slow: setup
 lint: setup
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+
+# What was built before would be packed, too.
+wheel: setup
+	rm -rf build
+	.venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 # make rd IMAGES=FOLDER, if the Kodak photographs are not in ../shared/images/kodak
 rd: setup
