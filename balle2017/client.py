@@ -12,8 +12,9 @@ import argparse
 import io
 import sys
 
-from balle2017.commands import folders, serving_client
+from balle2017.commands import serving_client
 from balle2017.container.bitstream import BitstreamError
+from balle2017.files import writing
 
 
 def main(argv=None):
@@ -29,7 +30,7 @@ def main(argv=None):
         else:
             (result,) = serving_client.decompress(predict, args.server, [data])
             output = args.output or args.input + ".png"
-        folders.write(output, io.BytesIO(result))
+        writing.write(output, io.BytesIO(result))
     except (serving_client.ServerError, BitstreamError) as error:
         return _complain(error)
     except OSError as error:

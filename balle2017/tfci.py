@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 
-from balle2017.commands import folders, subcommands
+from balle2017.commands import subcommands
 from balle2017.commands.arguments import make_parser
+from balle2017.files import writing
 from balle2017.pictures import images
 
 _COMMANDS = {
@@ -34,7 +35,7 @@ def main(argv=None):
         print("balle2017: interrupted", file=sys.stderr)
         sys.stderr.flush()
         # Threads may still be at work: without waiting for them, but for a file being written.
-        with folders.write_lock:
+        with writing.lock:
             os._exit(subcommands.INTERRUPTED)
 
 

@@ -18,7 +18,7 @@ from balle2017 import codec
 from balle2017.entropy import competition
 from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables, table_bits
-from balle2017.evaluation.measuring import write_file
+from balle2017.files.writing import write_text
 from balle2017.model.weights import STRIDE
 from balle2017.saved_model import reading
 from balle2017.training import photographs
@@ -88,7 +88,7 @@ def main(argv):
     axis.legend(fontsize=9, frameon=False)
     kodak.save(figure, out)
     text = ["# Competing coding tables", "", *lines, "", f"![Bits saved against classes]({out.name})", ""]
-    write_file(out.with_suffix(".md"), "\n".join(text))
+    write_text(out.with_suffix(".md"), "\n".join(text))
     print("\n".join(lines))
 
 

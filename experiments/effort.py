@@ -22,6 +22,7 @@ import numpy as np
 
 from balle2017 import codec
 from balle2017.evaluation import baselines, bd, measuring, results
+from balle2017.files import writing
 from balle2017.pictures import images
 import kodak
 import rd
@@ -169,7 +170,7 @@ def main(argv):
     print("\n" + "\n".join(lines))
     out = pathlib.Path(FLAGS.out)
     draw(rows, out / "kodak.png")
-    measuring.write_file(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
+    writing.write_text(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
     results.update_part(pathlib.Path(FLAGS.measurements), "\n".join(lines), "effort")
 
 

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
 import numpy as np  # noqa: E402
 
 from balle2017.evaluation import baselines, bd, measuring  # noqa: E402
+from balle2017.files import writing  # noqa: E402
 from balle2017.pictures import images  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -128,8 +129,7 @@ def save(figure, path):
     """Writes a figure as PNG, in one step."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    with writing.replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110, bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    os.replace(temporary, path)
     print(f"Picture: {path}")

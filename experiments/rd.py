@@ -18,7 +18,8 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
 
-from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
+from balle2017.evaluation import baselines, bd, metrics, report, results
+from balle2017.files import writing
 import kodak
 
 FLAGS = flags.FLAGS
@@ -198,7 +199,7 @@ def write_model_figures(family, points):
             "psnr": round(point["psnr_rgb"], 3),
             "ms_ssim": round(point["ms_ssim_rgb"], 5),
         }
-        measuring.write_file(file, json.dumps(info, indent=2) + "\n")
+        writing.write_text(file, json.dumps(info, indent=2) + "\n")
 
 
 def points_tables(points, chosen):
@@ -249,9 +250,9 @@ def main(argv):
         return [CAPTION, "", *rates, figure, "", *differences, "", *claims, *agreement]
 
     lines = ["# Rate and distortion on Kodak", "", *document("kodak.png"), "", "## All points", ""]
-    measuring.write_file(out / "kodak.md", "\n".join(lines + points_tables(points, chosen)))
+    writing.write_text(out / "kodak.md", "\n".join(lines + points_tables(points, chosen)))
     content = {codec.name: results.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
-    measuring.write_file(out / "kodak.json", json.dumps(content, indent=1))
+    writing.write_text(out / "kodak.json", json.dumps(content, indent=1))
     for path, text in (
         (FLAGS.measurements, document),
         (FLAGS.readme, lambda picture: readme_part(

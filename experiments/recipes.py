@@ -22,7 +22,8 @@ from absl import app, flags
 import matplotlib.pyplot as plt
 from tqdm import tqdm
 
-from balle2017.evaluation import measuring, results
+from balle2017.evaluation import results
+from balle2017.files import writing
 import kodak
 
 FLAGS = flags.FLAGS
@@ -81,7 +82,7 @@ def main(argv):
     axis.legend(fontsize=9, frameon=False)
     out = pathlib.Path(FLAGS.out)
     kodak.save(figure, out)
-    measuring.write_file(out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""]))
+    writing.write_text(out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""]))
     print("\n".join(lines))
 
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from balle2017 import codec, tfci
-from balle2017.commands import folders
 from balle2017.container import bitstream
+from balle2017.files import writing
 from test_codec import photograph
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
@@ -270,8 +270,8 @@ def test_writing_fails_without_a_trace(monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    fails(capsys, ["compress", "tiny-1", "photo.png"], 1, "photo.png: No space left on device.")
-    folders.write("/dev/null", io.BytesIO(b"still a device afterwards"))
+    fails(capsys, ["compress", "tiny-1", "photo.png"], 1, "photo.png.tfci: No space left on device.")
+    writing.write("/dev/null", io.BytesIO(b"still a device afterwards"))
     assert not os.path.isfile("/dev/null")
 
 

@@ -1,21 +1,15 @@
 """Many files: which there are, what their outputs are called, and a run over all of them."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import glob
 import os
-import shutil
-import stat
-import tempfile
-import threading
-from typing import List, Optional, Tuple
+from typing import Dict, List, Tuple
 
-from PIL import Image
 from tqdm import tqdm
 
-# Held while a file is written, so that a program that ends elsewhere leaves no half file.
-write_lock = threading.Lock()
-
+from balle2017.files import streams, writing
 
 class OutputExists(Exception):
     """The output is there already, and is not to be overwritten."""
@@ -42,12 +36,22 @@ class Summary:
     bytes_out: int = 0
 
 
-def picture_extensions():
-    """Extensions of picture files, lower case, as far as Pillow reads them."""
-    return {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
+@dataclasses.dataclass
+class Found:
+    """What folders, globs and paths stand for.
+
+    Attributes:
+      files: `(input, output)` of each, without duplicates, in order.
+      left_out: How many of each kind are left out; a kind is an extension, or says in words what it is.
+      errors: Of folders that cannot be read.
+    """
+
+    files: List[Tuple[str, str]] = dataclasses.field(default_factory=list)
+    left_out: Dict[str, int] = dataclasses.field(default_factory=collections.Counter)
+    errors: List[OSError] = dataclasses.field(default_factory=list)
 
 
-def find(patterns, extensions, out, suffix):
+def find(patterns, extensions, out, suffix) -> Found:
     """Lists the files that folders, globs and paths stand for.
 
     In folders, at any depth, these are files with one of the extensions;
@@ -59,11 +63,17 @@ def find(patterns, extensions, out, suffix):
       extensions: Lower-case extensions with their dots.
       out: Folder of the outputs.
       suffix: Appended to an input's name to get its output's.
-
-    Returns:
-      `(input, output)` of each, without duplicates, in order.
     """
-    found = {}
+    found, known = Found(), set()
+
+    def add(path, name):
+        # One file may be named in several ways, but be done once.
+        folder, base = os.path.split(path)
+        key = os.path.join(os.path.realpath(folder), base)
+        if key not in known:
+            known.add(key)
+            found.files.append((path, os.path.join(out, name + suffix)))
+
     for pattern in patterns:
         # A file may have brackets in its name, which a glob would not find.
         matches = [pattern]
@@ -71,24 +81,30 @@ def find(patterns, extensions, out, suffix):
             matches = sorted(glob.glob(pattern, recursive=True)) or [pattern]
         for match in matches:
             if not os.path.isdir(match):
-                found.setdefault(match, os.path.join(out, os.path.basename(match) + suffix))
+                add(match, os.path.basename(match))
                 continue
-            for path in _walk(match, extensions, os.path.realpath(out)):
-                relative = os.path.relpath(path, match)
-                found.setdefault(path, os.path.join(out, relative + suffix))
-    return list(found.items())
+            for path in _walk(match, extensions, os.path.realpath(out), found):
+                add(path, os.path.relpath(path, match))
+    return found
 
 
-def _walk(folder, extensions, out):
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            f
-            for f in folders
-            if not f.startswith(".") and os.path.realpath(os.path.join(parent, f)) != out
-        )
+def _walk(folder, extensions, out, found):
+    for parent, folders, names in os.walk(folder, onerror=found.errors.append):
+        shown = [f for f in sorted(folders) if not f.startswith(".")]
+        links = [f for f in shown if os.path.islink(os.path.join(parent, f))]
+        if links:
+            found.left_out["links to folders"] += len(links)
+        folders[:] = [f for f in shown if os.path.realpath(os.path.join(parent, f)) != out]
         for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions:
-                yield os.path.join(parent, name)
+            path, extension = os.path.join(parent, name), os.path.splitext(name)[1].lower()
+            if name.startswith("."):
+                continue
+            if extension not in extensions:
+                found.left_out[extension or "without extension"] += 1
+            elif streams.is_stream(path):
+                found.left_out["pipes and devices"] += 1
+            else:
+                yield path
 
 
 def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
@@ -119,8 +135,8 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
             raise OutputExists
         size = os.path.getsize(source)
         result = convert(source, target)
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        write(target, result.file)
+        writing.make_folder(os.path.dirname(target) or ".")
+        writing.write(target, result.file)
         return size, result.size, result.notices, result.damaged
 
     progress = tqdm(total=len(files), unit=" images", desc=verb, disable=None, smoothing=0.05)
@@ -157,32 +173,3 @@ def _account(summary, source, future, explain):
         summary.bytes_out += new_size
         summary.notices += [(source, notice) for notice in notices]
         summary.damaged |= damaged
-
-
-def write(path, source):
-    """Writes the rest of a binary file object to a file, whole or not at all."""
-    path = os.path.realpath(path)
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        # Such as /dev/null, which is not to be replaced.
-        with open(path, "wb") as file:
-            shutil.copyfileobj(source, file)
-        return
-    with write_lock:
-        temporary: Optional[str] = None
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=".balle2017-", dir=os.path.dirname(path))
-            with os.fdopen(handle, "wb") as file:
-                shutil.copyfileobj(source, file)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-            temporary = None
-        finally:
-            if temporary is not None:
-                os.unlink(temporary)
-
-
-def _umask():
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from balle2017 import codec
 from balle2017.commands import convert, folders
 from balle2017.container import bitstream
-from balle2017.pictures import images
+from balle2017.files import streams, writing
+from balle2017.pictures import formats, images
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -44,13 +45,14 @@ def compress(args):
         return _run_folder(
             args,
             lambda source, _: convert.compress(source, options),
-            folders.picture_extensions(),
+            formats.extensions(),
             ".tfci",
         )
     source, target, status = _source_and_target(args, ".tfci")
     if status:
         return status
-    if os.path.isfile(target) and not args.overwrite and not _is_bitstream(target):
+    written_over = os.path.isfile(target) and not streams.is_stream(target)
+    if written_over and not args.overwrite and not _is_bitstream(target):
         return _complain(
             f"{target} exists and is no .tfci file; --overwrite replaces it, and several inputs"
             " need --out.",
@@ -83,17 +85,18 @@ def decompress(args):
     options = _options(args, salvage=args.salvage)
 
     def convert_path(source, target):
-        format = "PNG" if target == "-" else images.format_of(target)
-        if source == "-":
-            return convert.decompress(sys.stdin.buffer.read(), options, format)
-        with open(source, "rb") as file:
-            return convert.decompress(file.read(), options, format)
+        data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
+        return convert.decompress(data, options, _format_of(target))
 
     if args.out:
         return _run_folder(args, convert_path, {".tfci"}, ".png")
     source, target, status = _source_and_target(args, ".png")
     if status:
         return status
+    try:
+        _format_of(target)
+    except images.ImageError as error:
+        return _complain(error, FAILED, target)
     return _run_one(source, target, lambda path: convert_path(path, target), args)
 
 
@@ -133,42 +136,56 @@ def _source_and_target(args, suffix):
             None,
             _complain("Several inputs need --out, the folder of the outputs.", USAGE),
         )
-    source = args.paths[0]
+    # /dev/stdin and /dev/stdout are longer names of -.
+    source, *target = (
+        "-" if streams.descriptor(path) == number else path for number, path in enumerate(args.paths)
+    )
     if os.path.isdir(source):
         return None, None, _complain("A folder needs --out, the folder of the outputs.", USAGE)
-    target = args.paths[1] if len(args.paths) == 2 else "-" if source == "-" else source + suffix
-    if target != "-":
+    without_name = source == "-" or streams.is_stream(source)
+    target = target[0] if target else "-" if without_name else source + suffix
+    if target != "-" and streams.descriptor(target) is None:
         if os.path.isdir(target):
             return None, None, _complain(f"{target} is a folder, which needs --out.", USAGE)
         if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
             return None, None, _complain("Input and output are the same file.", USAGE)
         if not os.path.isdir(os.path.dirname(target) or "."):
             return None, None, _complain(f"There is no folder {os.path.dirname(target)}.", USAGE)
-    elif sys.stdout.isatty():
+    elif target == "-" and sys.stdout.isatty():
         return None, None, _complain("The output is no text and not for a terminal.", USAGE)
     return source, target, None
 
 
+def _format_of(target):
+    """Pillow's name of the format of a picture file to be written."""
+    if target == "-" or streams.is_stream(target) and formats.writer(target) is None:
+        return "PNG"
+    return images.format_of(target)
+
+
 def _is_bitstream(path):
-    with open(path, "rb") as file:
-        return file.read(4) in (bitstream.MAGIC, b"")
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in (bitstream.MAGIC, b"")
+    except OSError:
+        return False
 
 
 def _run_one(source, target, convert_source, args):
     try:
         result = convert_source(source)
         if args.verbose:
-            _report(result, args, sys.stderr if target == "-" else sys.stdout)
+            _report(result, args, sys.stderr if target == "-" or streams.is_stream(target) else sys.stdout)
         if target == "-":
             shutil.copyfileobj(result.file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            folders.write(target, result.file)
+            writing.write(target, result.file)
     except Exception as error:
         sentence = _explain(error)
         if sentence is None:
             raise
-        return _complain(sentence, FAILED, source)
+        return _complain(sentence, FAILED, None if isinstance(error, writing.OutputError) else source)
     for notice in result.notices:
         _complain(notice, DONE, source)
     return INCOMPLETE if result.damaged else DONE
@@ -177,16 +194,17 @@ def _run_one(source, target, convert_source, args):
 def _run_folder(args, convert_path, extensions, suffix):
     if args.verbose:
         return _complain("--verbose is for a single file.", USAGE)
-    files = folders.find(args.paths, extensions, args.out, suffix)
-    if not files:
-        return _complain(
-            f"There are no files to {args.command} in {', '.join(args.paths)}.", USAGE
-        )
+    found = folders.find(args.paths, extensions, args.out, suffix)
+    left_out = _describe_left_out(found.left_out)
+    if not found.files and not found.errors:
+        but = f"; left out are {left_out}" if left_out else ""
+        return _complain(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.", USAGE)
     try:
-        os.makedirs(args.out, exist_ok=True)
+        writing.make_folder(args.out)
     except OSError as error:
-        return _complain(_explain(error), USAGE, args.out)
-    summary = folders.run(files, convert_path, args.jobs, args.overwrite, _explain, args.command)
+        return _complain(_explain(error), USAGE)
+    summary = folders.run(found.files, convert_path, args.jobs, args.overwrite, _explain, args.command)
+    summary.failures += [(error.filename, _explain(error)) for error in found.errors]
     for path, notice in summary.notices:
         _complain(notice, DONE, path)
     size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"
@@ -194,12 +212,23 @@ def _run_folder(args, convert_path, extensions, suffix):
     print(f"{summary.done} {files} {args.command}ed into {args.out}, {size}.")
     if summary.skipped:
         print(f"{summary.skipped} skipped: their outputs exist (--overwrite replaces them).")
+    if left_out:
+        print(f"Left out: {left_out}.")
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         for path, sentence in summary.failures:
             _complain(sentence, FAILED, path)
         return FAILED
     return INCOMPLETE if summary.damaged else DONE
+
+
+def _describe_left_out(kinds):
+    """How many files of each kind, and what could be installed to read them."""
+    described = []
+    for kind, count in sorted(kinds.items()):
+        package = formats.missing_package(kind)
+        described.append(f"{count} {kind}" + (f" (needs the package {package})" if package else ""))
+    return ", ".join(described)
 
 
 def _report(result, args, file):
@@ -229,6 +258,8 @@ def _explain(error):
         return str(error)
     if isinstance(error, MemoryError):
         return "There is not enough memory for it."
+    if isinstance(error, writing.OutputError):
+        return f"{error.filename}: {error.strerror}."
     if isinstance(error, OSError):
         return f"{error.strerror or error}".rstrip(".") + "."
     return None

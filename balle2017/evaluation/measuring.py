@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from balle2017.evaluation import baselines, bd, metrics
+from balle2017.files.writing import write_text
 from balle2017.pictures import images
 
 # What is measured of each image × codec × quality, in the order of the CSV's columns.
@@ -146,7 +147,7 @@ class Results:
                         self._warm.add((codec.name, quality))
                     known = {"settings": version, **measure(codec, quality, pixels)}
                     kept["measurements"][key] = known
-                    write_file(file, json.dumps(kept, indent=1))
+                    write_text(file, json.dumps(kept, indent=1))
                 records.append({"image": path.name, **{k: known[k] for k in FIELDS if k != "image"}})
                 if progress:
                     progress()
@@ -175,10 +176,3 @@ def evaluate(paths, chosen, folder):
             except images.ImageError as error:
                 bar.write(f"{path.name} is left out: {error}", file=sys.stderr)
     return records
-
-
-def write_file(path, text):
-    """Writes a text file in one step, so that a stop leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -4,13 +4,13 @@ import base64
 import dataclasses
 import io
 import json
-import os
 import pathlib
 from typing import Any, Dict, List, Optional
 
 from PIL import Image
 
 from balle2017.evaluation import baselines, bd, metrics
+from balle2017.files.writing import write_text
 
 TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
 
@@ -128,9 +128,7 @@ def write(path, report):
     # A closing tag inside of the data would end the script element.
     text = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
     page = TEMPLATE.read_text(encoding="utf-8").replace("/*DATA*/", text)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, page)
 
 
 def _points(curve):

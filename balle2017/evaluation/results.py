@@ -1,8 +1,8 @@
 """What becomes of measurements: means, curves, files of results, tables and captions."""
 
 import csv
+import io
 import json
-import os
 import pathlib
 import platform
 import re
@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from balle2017.evaluation import bd, report
-from balle2017.evaluation.measuring import FIELDS, write_file
+from balle2017.evaluation.measuring import FIELDS
+from balle2017.files.writing import write_text
 from balle2017.pictures import images
 
 
@@ -134,17 +135,16 @@ def write_results(folder, records, chosen):
         "aggregate": points,
         "images": records,
     }
-    write_file(folder / "results.json", json.dumps(content, indent=1))
-    temporary = folder / "results.csv.tmp"
-    with open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(records)
-    os.replace(temporary, folder / "results.csv")
+    write_text(folder / "results.json", json.dumps(content, indent=1))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, FIELDS)
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(folder / "results.csv", table.getvalue())
     (folder / "compressai").mkdir(exist_ok=True)
     for codec, _ in chosen:
         content = compressai_format(codec, points.get(codec.name, []))
-        write_file(folder / "compressai" / f"{codec.name}.json", json.dumps(content, indent=2))
+        write_text(folder / "compressai" / f"{codec.name}.json", json.dumps(content, indent=2))
 
 
 def print_table(points, chosen, published):
@@ -188,4 +188,4 @@ def update_part(path, text, name):
         return
     before, rest = content.split(begin)
     _, after = rest.split(end)
-    write_file(path, f"{before}{begin}\n{text}\n{end}{after}")
+    write_text(path, f"{before}{begin}\n{text}\n{end}{after}")

@@ -1,8 +1,12 @@
 """Which files are pictures: the formats that are read, their extensions, and what metadata each can hold."""
 
 import functools
+import io
+import os
 
 from PIL import Image, UnidentifiedImageError
+
+from balle2017.files import streams
 
 # Measurements, films and drawings, which Pillow hands on to other programs if it reads them at all,
 # and what this package makes itself.
@@ -38,6 +42,9 @@ def open_picture(source):
       UnidentifiedImageError: If it is no picture.
       OSError: If the file cannot be opened.
     """
+    if isinstance(source, (str, os.PathLike)) and streams.is_stream(source):
+        # Pillow and the plugins may look at a file more than once.
+        source = io.BytesIO(streams.read(source))
     try:
         image = Image.open(source)
     except UnidentifiedImageError:

@@ -10,6 +10,7 @@ import struct
 import numpy as np
 from PIL import Image
 
+from balle2017.files import streams
 from balle2017.pictures import colour, images, metadata
 
 # Smaller pictures are read whole.
@@ -33,6 +34,8 @@ def read(source, channels=3, max_pixels=images.MAX_PIXELS, keep_metadata=False, 
       damaged, which `images.read` then takes.
     """
     if not isinstance(source, (str, bytes)) and not hasattr(source, "__fspath__"):
+        return None
+    if streams.is_stream(source):
         return None
     try:
         with Image.open(source) as image:

@@ -8,13 +8,13 @@ TensorFlow's core, so that any TensorFlow Serving runs it.
 import json
 import os
 import shutil
-import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.stock_coder import StockCoder
 from balle2017.entropy.tfc_coder import TfcCoder
+from balle2017.files.writing import new_folder
 from balle2017.saved_model import warmup
 from balle2017.saved_model.signatures import Decoder, Encoder
 
@@ -36,9 +36,8 @@ def export(rate_point, directory, runtime="tfc"):
     """
     directory = os.path.abspath(directory)
     os.makedirs(os.path.dirname(directory), exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=".export-", dir=os.path.dirname(directory))
+    temporary = new_folder(os.path.dirname(directory))
     try:
-        os.chmod(temporary, 0o755)
         data = warmup.pictures(rate_point.channels)
         for part in (Encoder, Decoder):
             signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
@@ -73,7 +72,7 @@ def _replace(source, directory):
     if not os.path.isdir(directory):
         os.rename(source, directory)
         return
-    old = tempfile.mkdtemp(prefix=".old-", dir=os.path.dirname(directory))
+    old = new_folder(os.path.dirname(directory))
     os.rename(directory, os.path.join(old, "old"))
     os.rename(source, directory)
     shutil.rmtree(old)

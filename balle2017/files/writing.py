@@ -1,0 +1,111 @@
+"""Files written in one step: what is at a path is the old file or the new one, and never half of it.
+
+A new file has the mode that the process gives to its files, from its first byte on. A file that is
+replaced hands on its mode, its owner and its group.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import threading
+
+from balle2017.files import streams
+
+# Held while a file is written, so that a program that ends elsewhere leaves no half file.
+lock = threading.Lock()
+
+
+class OutputError(OSError):
+    """A file cannot be written; `filename` is its path, and `strerror` says why."""
+
+
+def write(path, source):
+    """Writes the rest of a binary file object to a path, in one step; straight to what is no regular file.
+
+    Raises:
+      OutputError: If that fails, or what is there is write-protected.
+    """
+    if streams.is_stream(path):
+        with _errors_of(path), streams.open_for_writing(path) as file:
+            shutil.copyfileobj(source, file)
+        return
+    with lock, replacing(path) as file:
+        shutil.copyfileobj(source, file)
+
+
+def write_text(path, text):
+    """Writes a text file in UTF-8, in one step; otherwise as `write`."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A new binary file that takes the place of `path` when the block ends, if it ends well.
+
+    Raises:
+      OutputError: As `write`.
+    """
+    with _errors_of(path):
+        target = os.path.realpath(path)
+        before = os.stat(target) if os.path.exists(target) else None
+        # Replacing asks the folder only. Who may write everything is asked by the mode.
+        if before and not (stat.S_IMODE(before.st_mode) & 0o222 and os.access(target, os.W_OK)):
+            raise OSError(errno.EACCES, "It is write-protected")
+        temporary = os.path.join(os.path.dirname(target), f".balle2017-{secrets.token_hex(8)}")
+        try:
+            with _create(temporary, before) as file:
+                yield file
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+def make_folder(path):
+    """Makes a folder for outputs, and those above it, if it is not there.
+
+    Raises:
+      OutputError: If that fails.
+    """
+    with _errors_of(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def new_folder(parent):
+    """Makes a folder with a name of its own, to be renamed when it is complete; returns its path."""
+    path = os.path.join(parent, f".balle2017-{secrets.token_hex(8)}")
+    os.mkdir(path)
+    return path
+
+
+def _create(path, before):
+    """Opens a new file for writing, with the mode of one before it; never, not even at first, with more."""
+    mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags, mode), "wb")
+    if before and hasattr(os, "fchown"):
+        # As far as the process may: a user can give files to groups only.
+        for owner in (before.st_uid, -1):
+            with contextlib.suppress(PermissionError):
+                os.fchown(file.fileno(), owner, before.st_gid)
+                break
+        os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+    return file
+
+
+@contextlib.contextmanager
+def _errors_of(path):
+    """Makes errors of the system name the output."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OutputError(error.errno, error.strerror, os.fspath(path)) from None
