@@ -4,18 +4,21 @@
     Image.open("a.tfci")
     image.save("b.tfci", model="bls2017-mse-4")
 
-`save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 9,
-default 0), and `exif`, `icc_profile` and `xmp` as Pillow's other formats do. Like JPEG, the format
-holds RGB and grayscale only; convert other modes first.
+`save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 9, default 0) and with an
+effort `lmbda`, as `codec.Model.compress` does; or `target_bpp` and `bpp_strict`, with the name of a
+family as `model` (default `bls2017-mse`) and effort 1 by default; and `exif`, `icc_profile` and `xmp`
+as Pillow's other formats do. Like JPEG, the format holds RGB and grayscale only; convert other modes
+first. The image's own ICC profile is kept, unless `icc_profile` is another or `None`; grayscale in a
+profile becomes RGB in sRGB.
 """
 
 import io
 
-import numpy as np
 from PIL import Image, ImageFile
 
 from balle2017 import codec
 from balle2017.container import bitstream
+from balle2017.pictures import colour
 
 
 class TfciImageFile(ImageFile.ImageFile):
@@ -23,6 +26,8 @@ class TfciImageFile(ImageFile.ImageFile):
 
     format = "TFCI"
     format_description = "balle2017"
+    # Of a copy or an unpickled image, which have their pixels.
+    _data = None
 
     def _open(self):
         self._data = self.fp.read()
@@ -46,6 +51,8 @@ class TfciImageFile(ImageFile.ImageFile):
             except (bitstream.BitstreamError, codec.ModelError) as error:
                 raise OSError(str(error)) from None
             self._data = None
+            if self.fp and self._exclusive_fp:
+                self.fp.close()
             self.fp = io.BytesIO(decoded.pixels)
             self.tile = [ImageFile._Tile("raw", (0, 0) + self.size, 0, self.mode)]
         return super().load()
@@ -65,10 +72,27 @@ def _save(image, file, filename):
     options = image.encoderinfo
     if image.mode not in ("1", "L", "RGB"):
         raise OSError(f"cannot write mode {image.mode} as TFCI")
+    target = options.get("target_bpp")
+    usual = codec.DEFAULT_MODEL if target is None else codec.DEFAULT_MODEL.rpartition("-")[0]
+    name = options.get("model", usual)
+    if target is not None and options.get("lmbda") is not None:
+        raise ValueError("There is one λ for target_bpp, so no lmbda to choose.")
     try:
-        model = codec.load(options.get("model", codec.DEFAULT_MODEL), options.get("models_dir"))
+        find = codec.load if target is None else codec.load_family
+        models = find(name, options.get("models_dir"))
+        models = [models] if target is None else models
+        pixels, metadata = _pixels_and_metadata(image, options, models[0].channels)
+        if target is None:
+            data = models[0].compress(pixels, metadata, options.get("effort", 0), options.get("lmbda"))
+        else:
+            strict, effort = options.get("bpp_strict", False), options.get("effort", 1)
+            _, data = codec.compress_to_bpp(models, pixels, target, strict, metadata, effort)
     except codec.ModelError as error:
         raise ValueError(str(error)) from None
+    file.write(data)
+
+
+def _pixels_and_metadata(image, options, channels):
     metadata = {}
     for tag, key, prefix in _METADATA:
         value = options.get(key) or b""
@@ -76,12 +100,11 @@ def _save(image, file, filename):
             value = value.tobytes()
         if value:
             metadata[tag] = value.removeprefix(prefix)
-    pixels = np.asarray(image.convert("RGB" if model.channels == 3 else "L"))
-    pixels = pixels.reshape(image.height, image.width, -1)
-    try:
-        file.write(model.compress(pixels, metadata, options.get("effort", 0)))
-    except codec.ModelError as error:
-        raise ValueError(str(error)) from None
+    image = image.copy()
+    image.info["icc_profile"] = options.get("icc_profile", image.info.get("icc_profile"))
+    colours = colour.plan(image, None, channels, keep_profile=True)
+    metadata["ICCP"] = colours.profile
+    return colours.apply(image, channels), {tag: value for tag, value in metadata.items() if value}
 
 
 Image.register_open(TfciImageFile.format, TfciImageFile, _accept)

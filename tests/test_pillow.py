@@ -1,6 +1,10 @@
 """Pillow with the format registered."""
 
+import copy
+import gc
 import io
+import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 import balle2017.pillow  # noqa: F401
 from balle2017 import codec
 from test_codec import photograph
+from test_colour import DISPLAY_P3, gray_profile
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +26,11 @@ def test_save_and_open(tmp_path):
     path = tmp_path / "a.tfci"
     exif = Image.Exif()
     exif[0x0110] = "a camera"
-    Image.fromarray(pixels).save(path, model="tiny-1", exif=exif, icc_profile=b"icc", xmp=b"<x/>")
+    Image.fromarray(pixels).save(path, model="tiny-1", exif=exif, icc_profile=DISPLAY_P3, xmp=b"<x/>")
     with Image.open(path) as image:
         assert (image.format, image.mode, image.size) == ("TFCI", "RGB", (60, 40))
         assert image.info["model"] == "tiny-1"
-        assert image.info["icc_profile"] == b"icc" and image.info["xmp"] == b"<x/>"
+        assert image.info["icc_profile"] == DISPLAY_P3 and image.info["xmp"] == b"<x/>"
         assert image.getexif()[0x0110] == "a camera"
         np.testing.assert_array_equal(np.asarray(image), codec.decompress(path.read_bytes()).pixels)
         # What Pillow does with every file.
@@ -50,3 +55,81 @@ def test_errors():
         Image.open(io.BytesIO(data[:-9]))
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(b"\x89B" + data))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file, and the pixels that it decodes to."""
+    path = tmp_path / "a.tfci"
+    Image.fromarray(photograph(40, 60)).save(path, model="tiny-1", xmp=b"<x/>")
+    return path, codec.decompress(path.read_bytes()).pixels
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda image: pickle.loads(pickle.dumps(image))])
+def test_copies(again, loaded, saved):
+    path, pixels = saved
+    with Image.open(path) as image:
+        if loaded:
+            image.load()
+        other = again(image)
+    np.testing.assert_array_equal(np.asarray(other), pixels)
+    np.testing.assert_array_equal(np.asarray(again(other)), pixels)
+    assert other.info["model"] == "tiny-1" and other.info["xmp"] == b"<x/>"
+
+
+def test_no_file_stays_open(saved):
+    path, pixels = saved
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        image = Image.open(path)
+        image.load()
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+        del image
+        gc.collect()
+        with Image.open(path):
+            pass
+        with Image.open(path) as image:
+            image.load()
+        with open(path, "rb") as file:
+            Image.open(file).load()
+            # Who opens a file closes it.
+            assert not file.closed
+        gc.collect()
+
+
+def test_lambda_and_target():
+    image = Image.fromarray(photograph(64, 64))
+
+    def size(**options):
+        file = io.BytesIO()
+        image.save(file, "TFCI", **options)
+        return len(file.getvalue())
+
+    assert size(model="tiny-1", effort=1, lmbda=1e-5) < size(model="tiny-1", effort=1)
+    usual = size(model="tiny-1", effort=1)
+    target = 8 * 0.8 * usual / 64**2
+    assert abs(size(model="tiny", target_bpp=target) / (0.8 * usual) - 1) < 0.02
+    assert size(model="tiny", target_bpp=target, bpp_strict=True) <= 0.8 * usual
+    for wrong in (
+        dict(model="tiny-1", lmbda=0.1),
+        dict(model="tiny", target_bpp=1, lmbda=0.1),
+        dict(model="tiny-1", target_bpp=1),
+        dict(model="tiny", target_bpp=0.001, bpp_strict=True),
+    ):
+        with pytest.raises(ValueError):
+            size(**wrong)
+
+
+def test_the_own_profile_is_kept():
+    file = io.BytesIO()
+    image = Image.fromarray(photograph(20, 20))
+    image.info["icc_profile"] = DISPLAY_P3
+    image.save(file, "TFCI", model="tiny-1")
+    assert Image.open(file).info["icc_profile"] == DISPLAY_P3
+    file = io.BytesIO()
+    image.save(file, "TFCI", model="tiny-1", icc_profile=None)
+    assert "icc_profile" not in Image.open(file).info
+    file = io.BytesIO()
+    image.convert("L").save(file, "TFCI", model="tiny-1", icc_profile=gray_profile())
+    assert "icc_profile" not in Image.open(file).info
