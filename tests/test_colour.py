@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image, ImageCms, PngImagePlugin
+import pytest
 
 from balle2017.pictures import colour, formats, images, streamed
 

@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017.pictures import images, streamed
 from balle2017.pictures.images import ImageError

@@ -9,8 +9,8 @@ import sys
 import threading
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec, tfci
 from balle2017.commands import folders
@@ -111,7 +111,7 @@ def test_a_failure_leaves_the_old_file():
     with pytest.raises(ZeroDivisionError):
         with writing.replacing("a") as file:
             file.write(b"half")
-            1 / 0
+            raise ZeroDivisionError
     assert open("a").read() == "old" and sorted(os.listdir()) == ["a", "photo.png"]
 
 
@@ -187,9 +187,9 @@ def test_what_a_folder_run_leaves_out_is_said(capsys, monkeypatch):
 def test_what_is_no_picture():
     import balle2017.pillow  # noqa: F401 (registers .tfci)
 
-    no_pictures = {".mpg", ".mpeg", ".h5", ".hdf", ".wmf", ".emf", ".eps", ".ps", ".grib", ".bufr", ".iim", ".tfci", ".pdf"}
-    assert not formats.extensions() & no_pictures
-    assert {".png", ".jpg", ".jpeg", ".tif", ".webp", ".bmp", ".gif", ".avif", ".jp2"} - {".avif"} <= formats.extensions()
+    no_pictures = ".mpg .mpeg .h5 .hdf .wmf .emf .eps .ps .grib .bufr .iim .tfci .pdf"
+    assert not formats.extensions() & set(no_pictures.split())
+    assert formats.extensions() >= {".png", ".jpg", ".jpeg", ".tif", ".webp", ".bmp", ".gif", ".jp2"}
     for name, data in {
         "a.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         "a.mpg": b"\0\0\1\xb3\x01\x00\x10" + bytes(50),
@@ -232,7 +232,8 @@ def test_a_folder_that_cannot_be_read_is_named(capsys, monkeypatch):
 
 
 def test_names_of_open_files():
-    assert [streams.descriptor(p) for p in ("/dev/stdin", "/dev/stdout", "/dev/fd/63", "/proc/self/fd/7")] == [0, 1, 63, 7]
+    paths = ["/dev/stdin", "/dev/stdout", "/dev/fd/63", "/proc/self/fd/7"]
+    assert [streams.descriptor(path) for path in paths] == [0, 1, 63, 7]
     assert [streams.descriptor(p) for p in ("-", "a", "/dev/null", "/dev/fd/x", "/dev/fd/1/2")] == [None] * 5
     os.mkfifo("pipe")
     assert streams.is_stream("pipe") and streams.is_stream("/dev/null") and streams.is_stream("/dev/fd/9")

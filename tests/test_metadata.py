@@ -4,8 +4,8 @@ import io
 import struct
 
 import numpy as np
-import pytest
 from PIL import Image, ImageCms
+import pytest
 
 from balle2017.container import bitstream
 from balle2017.pictures import formats, images, metadata, xmp

@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image, ImageOps
+import pytest
 
 from balle2017.pictures import formats, images, streamed
 

@@ -7,11 +7,11 @@ import pickle
 import warnings
 
 import numpy as np
-import pytest
 from PIL import Image, UnidentifiedImageError
+import pytest
 
-import balle2017.pillow  # noqa: F401
 from balle2017 import codec
+import balle2017.pillow  # noqa: F401
 from test_codec import photograph
 from test_colour import DISPLAY_P3, gray_profile
 

@@ -5,11 +5,11 @@ import concurrent.futures
 import dataclasses
 import glob
 import os
-from typing import Dict, List, Tuple
 
 from tqdm import tqdm
 
 from balle2017.files import streams, writing
+
 
 class OutputExists(Exception):
     """The output is there already, and is not to be overwritten."""
@@ -29,8 +29,8 @@ class Summary:
 
     done: int = 0
     skipped: int = 0
-    failures: List[Tuple[str, str]] = dataclasses.field(default_factory=list)
-    notices: List[Tuple[str, str]] = dataclasses.field(default_factory=list)
+    failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notices: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     damaged: bool = False
     bytes_in: int = 0
     bytes_out: int = 0
@@ -46,9 +46,9 @@ class Found:
       errors: Of folders that cannot be read.
     """
 
-    files: List[Tuple[str, str]] = dataclasses.field(default_factory=list)
-    left_out: Dict[str, int] = dataclasses.field(default_factory=collections.Counter)
-    errors: List[OSError] = dataclasses.field(default_factory=list)
+    files: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    left_out: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
+    errors: list[OSError] = dataclasses.field(default_factory=list)
 
 
 def find(patterns, extensions, out, suffix) -> Found:

@@ -17,6 +17,7 @@ from PIL import Image, features
 
 from balle2017.codec import MAX_EFFORT, ModelError, compress_to_bpp, decompress, list_models, load_family
 
+
 class CodecUnavailable(Exception):
     """The codec's library or models are not installed; says in one sentence what to do."""
 

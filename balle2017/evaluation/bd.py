@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import pathlib
-import warnings
 from typing import Dict, Tuple
+import warnings
 
 import bjontegaard
 import numpy as np

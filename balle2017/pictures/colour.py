@@ -52,6 +52,9 @@ class Colours:
         return pixels.reshape(*pixels.shape[:2], channels)
 
 
+AS_THEY_ARE = Colours()
+
+
 def plan(image, exif, channels, keep_profile):
     """Decides what is to be done with a picture's colours.
 
@@ -92,7 +95,7 @@ def plan(image, exif, channels, keep_profile):
 
 
 def to_srgb(pixels, profile):
-    """Pixels uint8 `[height, width, channels]` that are in a profile's colours, and whether they had to be converted."""
+    """Pixels in a profile's colours, uint8 `[height, width, channels]`, in sRGB, and whether that changed them."""
     channels = pixels.shape[2]
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if channels == 1 else pixels))
     image.info["icc_profile"] = profile
@@ -143,7 +146,8 @@ def matrix_profile(primaries, white, gamma):
         table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(content), len(value))
         content += value
     size = 128 + len(table) + len(content)
-    header = struct.pack(">I4xI4s4s4s12x4s28x12s48x", size, 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp", _xyz(_D50)[8:])
+    kind = b"mntrRGB XYZ "
+    header = struct.pack(">I4xI12s12x4s28x12s48x", size, 0x02100000, kind, b"acsp", _xyz(_D50)[8:])
     return header + table + content
 
 

@@ -60,7 +60,7 @@ def open_picture(source):
     return image
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_plugins():
     """Registers the formats of packages that may be installed; returns how many there are."""
     count = 0

@@ -21,7 +21,6 @@ Metadata are bytes by tag; see `metadata`.
 
 import dataclasses
 import warnings
-from typing import Dict, List
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -55,8 +54,8 @@ class Picture:
     """
 
     pixels: np.ndarray
-    metadata: Dict[str, bytes] = dataclasses.field(default_factory=dict)
-    notices: List[str] = dataclasses.field(default_factory=list)
+    metadata: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    notices: list[str] = dataclasses.field(default_factory=list)
 
 
 def read(source, channels=3, max_pixels=MAX_PIXELS, keep_metadata=False, keep_gps=False):

@@ -92,7 +92,7 @@ class StreamedPixels:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, path, channels, colours=colour.Colours()):
+    def __init__(self, path, channels, colours=colour.AS_THEY_ARE):
         # A quarter of a second, which only large pictures need.
         import pyvips
 
