@@ -52,7 +52,7 @@ def test_what_make_setup_installs_is_exact():
     """What the commands and the tests need; pipelines and data sets by name are for who asks for them."""
     exact = {one.name for one in requirements((ROOT / "constraints.txt").read_text())}
     optional = {
-        one.name for extra in ("beam", "tfds") for one in requirements(CONFIG["options.extras_require"].get(extra, ""))
+        one.name for extra in ("beam", "formats", "tfds") for one in requirements(CONFIG["options.extras_require"].get(extra, ""))
     }
     assert {one.name for one in ranges()} - optional <= exact
 
