@@ -80,7 +80,7 @@ def random_rate_point(
 @pytest.fixture(scope="session")
 def tiny_rate_point():
     """A small untrained rate point of name `tiny-1`."""
-    return random_rate_point()
+    return random_rate_point().rounded()
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,6 @@ onnx_graphs = pytest.importorskip(
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
-def rounded(rate_point):
-    """Kernels and γ as they are stored."""
-    for transform in (rate_point.analysis, rate_point.synthesis):
-        for matrices in (transform.kernels, transform.gammas):
-            matrices[:] = [np.float32(np.float16(matrix)) for matrix in matrices]
-    return rate_point
-
-
 def with_full_gammas(rate_point, seed=5):
     """GDN in which every channel has its own say in every other."""
     random = np.random.default_rng(seed)
@@ -53,7 +45,7 @@ def test_what_tensorflow_computes(channels, alpha, epsilon, exact, tmp_path):
     rate_point = with_full_gammas(random_rate_point(channels=channels))
     rate_point.gdn_alpha, rate_point.gdn_epsilon = alpha, epsilon
     if not exact:
-        rate_point = rounded(rate_point)
+        rate_point = rate_point.rounded()
     stored = stored_arrays.of_half(rate_point, "encoder")["analysis/kernels/0"].dtype
     assert stored == (np.float32 if exact else np.float16)
     encoder, decoder = sessions(rate_point, tmp_path)

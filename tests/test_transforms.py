@@ -7,13 +7,12 @@ import tensorflow_compression as tfc
 
 from balle2017.model import transforms
 from balle2017.model.rdft import rdft_basis
-from balle2017.model.weights import Transform
 
 FORMS = pytest.mark.parametrize("alpha, epsilon", [(2, 0.5), (1, 1)])
 
 
 def plain(layer):
-    return Transform(*([np.asarray(a) for a in part] for part in layer.plain_weights()))
+    return layer.plain_weights().map(np.asarray)
 
 
 @pytest.mark.parametrize("size", [4, 5, 9])

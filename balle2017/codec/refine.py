@@ -23,7 +23,7 @@ import tensorflow as tf
 from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables
 from balle2017.model.transforms import analyze, pad_to_multiple, synthesize
-from balle2017.model.weights import STRIDE, Transform
+from balle2017.model.weights import STRIDE
 
 # A latent reaches the pixels of one block before its own and two after it, which depend on latents
 # up to three away: what a tile must see of its surroundings.
@@ -89,8 +89,9 @@ class Refiner:
         self.lmbda = rate_point.lmbda
         self.num_latents = rate_point.num_latents
         self._alpha, self._epsilon = rate_point.gdn_alpha, rate_point.gdn_epsilon
-        self._analysis = _constants(rate_point.analysis)
-        self._synthesis = _constants(rate_point.synthesis)
+        # Tensors are handed to the device once.
+        self._analysis = rate_point.analysis.map(tf.constant)
+        self._synthesis = rate_point.synthesis.map(tf.constant)
         self._dtype = dtype
         self._rate = _Rate(rate_point.tables)
         latents = tf.TensorSpec([None, None, self.num_latents])
@@ -434,9 +435,3 @@ class _Rate:
         """Bits of all latents together."""
         classes, class_bits = self.choose_classes(z)
         return class_bits + tf.reduce_sum(self.bits_of(z, classes))
-
-
-def _constants(transform):
-    """A `weights.Transform` of tensors, which are handed to the device once."""
-    parts = (transform.kernels, transform.biases, transform.betas, transform.gammas)
-    return Transform(*([tf.constant(array) for array in part] for part in parts))

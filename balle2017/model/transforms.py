@@ -5,13 +5,13 @@ and as a Keras layer that makes those weights from trainable parameters.
 """
 
 import functools
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from balle2017.model.rdft import rdft_basis
-from balle2017.model.weights import PIXEL_SCALE, STRIDES
+from balle2017.model.weights import PIXEL_SCALE, STRIDES, Transform
 
 
 def processor_has_bfloat16():
@@ -201,15 +201,6 @@ def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
     return x
 
 
-class PlainWeights(NamedTuple):
-    """The tensors of one transform, in the order that `analyze` and `synthesize` take them."""
-
-    kernels: List[tf.Tensor]
-    biases: List[tf.Tensor]
-    betas: List[tf.Tensor]
-    gammas: List[tf.Tensor]
-
-
 class _Transform(tf.keras.layers.Layer):
     """What both transforms share: Fourier-parameterized kernels, biases and tfc's GDN parameters."""
 
@@ -261,8 +252,8 @@ class _Transform(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def plain_weights(self):
-        """The transform's weights as the pure functions take them, float32 tensors."""
-        return PlainWeights(
+        """The transform's weights as the pure functions take them: a `weights.Transform` of tensors."""
+        return Transform(
             kernels=[
                 tf.reshape(tf.einsum("ft,ifo->tio", rdft_basis(shape[0]), kernel), shape)
                 for kernel, shape in zip(self._kernels_rdft, self._kernel_shapes())

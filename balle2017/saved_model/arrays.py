@@ -1,9 +1,9 @@
 """The weights of a transform as named constants of a graph."""
 
-import dataclasses
+import tensorflow as tf
 
 from balle2017.entropy.graph import named_constants
-from balle2017.saved_model.stored_arrays import transform_of
+from balle2017.saved_model.stored_arrays import of_transform, transform_of
 
 
 def transform_constants(name, transform):
@@ -11,10 +11,5 @@ def transform_constants(name, transform):
 
     What is computed of nothing but these, TensorFlow computes once, when a signature first runs.
     """
-    arrays = {
-        f"{name}/{field.name}/{index}": array
-        for field in dataclasses.fields(transform)
-        for index, array in enumerate(getattr(transform, field.name))
-    }
-    constants = named_constants(arrays)
-    return lambda: transform_of(constants(), name)
+    constants = named_constants(of_transform(transform, name))
+    return lambda: transform_of(constants(), name).map(lambda array: tf.cast(array, tf.float32))

@@ -49,6 +49,15 @@ class RatePoint:
         """N, the number of filters of the stages that GDN follows."""
         return len(self.analysis.betas[0])
 
+    def rounded(self):
+        """The rate point whose weights can be stored in half the bytes, see `weights.Transform.rounded`.
+
+        It is another rate point, with another fingerprint, so coding tables are best made of its latents.
+        """
+        return dataclasses.replace(
+            self, analysis=self.analysis.rounded(), synthesis=self.synthesis.rounded()
+        )
+
     def fingerprint(self) -> int:
         """CRC-32 of all that the decoder holds: coding tables and synthesis transform.
 

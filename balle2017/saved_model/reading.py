@@ -1,14 +1,11 @@
-"""Reads a rate point back from its SavedModels, and finds rate points in folders."""
+"""Reads a rate point back from its export, and finds rate points in folders. Without TensorFlow."""
 
 import json
 import os
 
 import numpy as np
-import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
-from balle2017.entropy.graph import CONSTANT
+from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.rate_point import RatePoint
 from balle2017.saved_model.stored_arrays import tables_of, transform_of
 
@@ -36,8 +33,8 @@ def load_rate_point(directory):
         slice_length=info.pop("slice_length"),
         gdn_alpha=info.pop("gdn_alpha"),
         gdn_epsilon=info.pop("gdn_epsilon"),
-        analysis=transform_of(_read_arrays(directory, "encoder"), "analysis"),
-        synthesis=transform_of(decoder, "synthesis"),
+        analysis=transform_of(_read_arrays(directory, "encoder"), "analysis").map(np.float32),
+        synthesis=transform_of(decoder, "synthesis").map(np.float32),
         tables=tables_of(decoder),
         info=info,
     )
@@ -72,18 +69,9 @@ def find_rate_points(path):
     return found
 
 
-def _read_arrays(directory, part):
-    """Arrays of a SavedModel by name, without loading its graph."""
-    path = os.path.join(directory, part, "1")
-    model = saved_model_pb2.SavedModel()
+def _read_arrays(directory, half):
+    folder = os.path.join(directory, half, "1")
     try:
-        with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-            model.ParseFromString(file.read())
-    except (FileNotFoundError, DecodeError):
-        raise FileNotFoundError(f"There is no SavedModel in {directory}/{part}.") from None
-    arrays = {}
-    for function in model.meta_graphs[0].graph_def.library.function:
-        for node in function.node_def:
-            if node.op == "Const" and node.name.startswith(CONSTANT):
-                arrays[node.name[len(CONSTANT) :]] = tf.make_ndarray(node.attr["value"].tensor)
-    return arrays
+        return stored_arrays.read(folder)
+    except OSError:
+        raise FileNotFoundError(f"There is no {half} in {folder}, or no index of its arrays.") from None

@@ -10,14 +10,13 @@ the fields of `weights.Transform` and the stage, and `coder/lookup`, `coder/acti
 `coder/offsets`, `coder/constants`.
 """
 
-import dataclasses
 import json
 import os
 
 import numpy as np
 
 from balle2017.entropy.tables import CodingTables
-from balle2017.model.weights import Transform
+from balle2017.model.weights import FIELDS, Transform, compact
 
 INDEX = "arrays.json"
 # Where there is no SavedModel, the arrays have a file of their own.
@@ -29,20 +28,24 @@ _ALIGNMENT = 64
 
 def of_half(rate_point, half):
     """The arrays of a `RatePoint`'s encoder or decoder by name; float16 where that loses nothing."""
-    transform = getattr(rate_point, TRANSFORMS[half])
-    tables = rate_point.tables
-    arrays = {
-        f"{TRANSFORMS[half]}/{field.name}/{index}": _compact(array)
-        for field in dataclasses.fields(transform)
-        for index, array in enumerate(getattr(transform, field.name))
-    }
+    name, tables = TRANSFORMS[half], rate_point.tables
     integers = {
         "coder/active_channels": tables.active,
         "coder/offsets": tables.offsets,
         "coder/constants": tables.constants,
         "coder/lookup": tables.lookup(),
     }
-    return {**arrays, **{name: np.int32(array) for name, array in integers.items()}}
+    transform = of_transform(getattr(rate_point, name), name)
+    return {**transform, **{key: np.int32(array) for key, array in integers.items()}}
+
+
+def of_transform(transform, name):
+    """The arrays of a `weights.Transform` by name; float16 where that loses nothing."""
+    return {
+        f"{name}/{field.name}/{index}": compact(array)
+        for field in FIELDS
+        for index, array in enumerate(getattr(transform, field.name))
+    }
 
 
 def transform_of(arrays, name):
@@ -52,7 +55,7 @@ def transform_of(arrays, name):
         count = sum(key.startswith(f"{name}/{field}/") for key in arrays)
         return [arrays[f"{name}/{field}/{index}"] for index in range(count)]
 
-    return Transform(*(values(field.name) for field in dataclasses.fields(Transform)))
+    return Transform(*(values(field.name) for field in FIELDS))
 
 
 def tables_of(arrays):
@@ -76,17 +79,36 @@ def write(folder, arrays):
     Returns:
       The contents of `arrays.json`.
     """
-    index = {"file": DATA, "arrays": {}}
+    entries = {}
     with open(os.path.join(folder, DATA), "wb") as file:
         for name, array in arrays.items():
             file.write(bytes(-file.tell() % _ALIGNMENT))
             dtype = array.dtype.name
-            index["arrays"][name] = {"dtype": dtype, "shape": list(array.shape), "offset": file.tell()}
+            entries[name] = {"dtype": dtype, "shape": list(array.shape), "offset": file.tell()}
             file.write(np.ascontiguousarray(array, _TYPES[dtype]).tobytes())
-    with open(os.path.join(folder, INDEX), "w", encoding="utf-8") as file:
-        json.dump(index, file, indent=1)
-        file.write("\n")
-    return index
+    return _write_index(folder, DATA, entries)
+
+
+def index(folder, arrays, file="saved_model.pb"):
+    """Writes the index of arrays by name whose bytes stand in a file already.
+
+    Returns:
+      The contents of `arrays.json`.
+
+    Raises:
+      ValueError: If the file does not hold one of them.
+    """
+    with open(os.path.join(folder, file), "rb") as opened:
+        data = opened.read()
+    entries = {}
+    for name, array in arrays.items():
+        dtype = array.dtype.name
+        # Wherever these bytes stand, they are this array.
+        offset = data.find(np.ascontiguousarray(array, _TYPES[dtype]).tobytes())
+        if offset < 0:
+            raise ValueError(f"{folder}/{file} does not hold {name}.")
+        entries[name] = {"dtype": dtype, "shape": list(array.shape), "offset": offset}
+    return _write_index(folder, file, entries)
 
 
 def read(folder, prefix=""):
@@ -112,16 +134,17 @@ def read(folder, prefix=""):
     return arrays
 
 
+def _write_index(folder, file, entries):
+    contents = {"file": file, "arrays": entries}
+    with open(os.path.join(folder, INDEX), "w", encoding="utf-8") as opened:
+        json.dump(contents, opened, indent=1)
+        opened.write("\n")
+    return contents
+
+
 def _read_array(file, dtype, shape, offset):
     file.seek(offset)
     kind = np.dtype(_TYPES[dtype])
     count = int(np.prod(shape))
     data = file.read(count * kind.itemsize)
     return np.frombuffer(data, kind, count).reshape(shape).astype(dtype)
-
-
-def _compact(array):
-    array = np.asarray(array, np.float32)
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    return half if array.ndim > 1 and np.array_equal(half, array) else array

@@ -11,11 +11,13 @@ import shutil
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
+from balle2017.entropy.graph import CONSTANT
 from balle2017.entropy.stock_coder import StockCoder
 from balle2017.entropy.tfc_coder import TfcCoder
 from balle2017.files.writing import new_folder
-from balle2017.saved_model import warmup
+from balle2017.saved_model import onnx_graphs, stored_arrays, warmup
 from balle2017.saved_model.signatures import Decoder, Encoder
 
 RUNTIMES = ("tfc", "stock")
@@ -25,8 +27,10 @@ def export(rate_point, directory, runtime="tfc"):
     """Writes a rate point as SavedModels.
 
     `directory/encoder/1` and `directory/decoder/1` with the signatures of
-    `Encoder` and `Decoder`, beside them `model.json`, which says what they are,
-    and with the tfc runtime also `prior.npz`, from which a training can start.
+    `Encoder` and `Decoder`, beside them `model.json`, which says what they are.
+    With the tfc runtime there is also what is read without TensorFlow, in both
+    folders an index of the arrays (`stored_arrays`) and the transform as an ONNX
+    graph, and `prior.npz`, from which a training can start.
     An earlier export of the same name is replaced, in one step.
 
     Args:
@@ -43,7 +47,9 @@ def export(rate_point, directory, runtime="tfc"):
             signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
             path = os.path.join(temporary, part.NAME, "1")
             tf.saved_model.save(tf.Module(), path, signatures=signatures)
-            if runtime == "stock":
+            if runtime == "tfc":
+                _write_index(path, rate_point, part.NAME)
+            else:
                 warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
                 # What the encoder makes of the pictures warms up the decoder.
                 data = signatures["serving_default"](data)[part.OUTPUT]
@@ -65,6 +71,30 @@ def make_coder(tables, runtime):
     if runtime == "stock":
         return StockCoder(tables)
     raise ValueError(f"There is no runtime {runtime!r}, only {' and '.join(RUNTIMES)}.")
+
+
+def _write_index(path, rate_point, half):
+    """Adds to a SavedModel what can be read without TensorFlow: an index of its arrays, and a graph of them."""
+    file = os.path.join(path, "saved_model.pb")
+    with open(file, "rb") as opened:
+        model = saved_model_pb2.SavedModel.FromString(opened.read())
+    for function in model.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "Const" and node.name.startswith(CONSTANT):
+                tensor = node.attr["value"].tensor
+                array = tf.make_ndarray(tensor)
+                # Of a single number TensorFlow makes something else than its bytes.
+                for field in ("half_val", "float_val", "int_val"):
+                    tensor.ClearField(field)
+                tensor.tensor_content = array.tobytes()
+    with open(file, "wb") as opened:
+        opened.write(model.SerializeToString(deterministic=True))
+    index = stored_arrays.index(path, stored_arrays.of_half(rate_point, half))
+    name = stored_arrays.TRANSFORMS[half]
+    graph = getattr(onnx_graphs, name)(
+        index, onnx_graphs.Exponents(rate_point.gdn_alpha, rate_point.gdn_epsilon)
+    )
+    onnx_graphs.write(os.path.join(path, f"{name}.onnx"), graph)
 
 
 def _replace(source, directory):

@@ -16,7 +16,7 @@ from balle2017.entropy import competition, fitting
 from balle2017.model import prior
 from balle2017.model.objective import MS_SSIM_MIN_SIDE, RateDistortionModel, distortion_per_image
 from balle2017.model.transforms import processor_has_bfloat16
-from balle2017.model.weights import STRIDE, Transform
+from balle2017.model.weights import STRIDE
 from balle2017.saved_model import reading, writing
 from balle2017.saved_model.rate_point import RatePoint
 from balle2017.training import conditioning, klt, photographs
@@ -230,10 +230,13 @@ def rounded_latents(model, images):
 
 
 def rate_point_of(model, training, validation_figures):
-    """Freezes the model: plain weights, coding tables from the training set's rounded latents."""
+    """Freezes the model: plain weights as they are stored, coding tables from the training set's rounded latents."""
+    analysis, synthesis = (
+        half.plain_weights().map(np.asarray).rounded() for half in (model.analysis, model.synthesis)
+    )
+    model.analysis.set_plain_weights(analysis)
     latents = list(rounded_latents(model, training))
     tables = fitting.coding_tables(model.prior, fitting.latent_histogram(latents, num_latents()))
-    arrays = lambda weights: Transform(*([np.asarray(a) for a in part] for part in weights))
     return RatePoint(
         name=FLAGS.name,
         lmbda=FLAGS.lmbda,
@@ -242,8 +245,8 @@ def rate_point_of(model, training, validation_figures):
         slice_length=FLAGS.slice_length,
         gdn_alpha=model.analysis.gdn_alpha,
         gdn_epsilon=model.analysis.gdn_epsilon,
-        analysis=arrays(model.analysis.plain_weights()),
-        synthesis=arrays(model.synthesis.plain_weights()),
+        analysis=analysis,
+        synthesis=synthesis,
         tables=competition.competing_tables(tables, latents, FLAGS.num_classes),
         prior=prior.prior_parameters(model.prior),
         info={
