@@ -121,15 +121,15 @@ def read(folder, prefix=""):
       OSError: If there are none.
       ValueError: If the index or the file is not whole.
     """
-    with open(os.path.join(folder, INDEX), encoding="utf-8") as file:
-        index = json.load(file)
     arrays = {}
     try:
+        with open(os.path.join(folder, INDEX), encoding="utf-8") as file:
+            index = json.load(file)
         with open(os.path.join(folder, os.path.basename(index["file"])), "rb") as file:
             for name, entry in index["arrays"].items():
                 if name.startswith(prefix):
                     arrays[name] = _read_array(file, **entry)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"{folder}/{INDEX} is damaged.") from None
     return arrays
 

@@ -53,9 +53,11 @@ def export(rate_point, directory, runtime="tfc"):
                 warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
                 # What the encoder makes of the pictures warms up the decoder.
                 data = signatures["serving_default"](data)[part.OUTPUT]
-        with open(os.path.join(temporary, "model.json"), "w") as file:
-            json.dump(_describe(rate_point, runtime), file, indent=2)
-            file.write("\n")
+        # A decoder says itself what it is, as it may outlive the rest.
+        for folder in (temporary, os.path.join(temporary, Decoder.NAME, "1")):
+            with open(os.path.join(folder, "model.json"), "w") as file:
+                json.dump(_describe(rate_point, runtime), file, indent=2)
+                file.write("\n")
         if runtime == "tfc":
             np.savez_compressed(os.path.join(temporary, "prior.npz"), **rate_point.prior)
         _replace(temporary, directory)

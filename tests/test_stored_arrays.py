@@ -1,0 +1,128 @@
+"""The arrays of a rate point, read by their index without TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from balle2017.entropy.tables import CodingTables
+from balle2017.saved_model import stored_arrays
+from balle2017.saved_model.reading import load_rate_point
+from balle2017.saved_model.writing import export
+from conftest import random_rate_point
+
+
+def assert_same(ours, theirs):
+    for half in ("analysis", "synthesis"):
+        for a, b in zip(getattr(ours, half).arrays(), getattr(theirs, half).arrays()):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype == np.float32
+    np.testing.assert_array_equal(ours.tables.lookup(), theirs.tables.lookup())
+    assert ours.fingerprint() == theirs.fingerprint()
+
+
+def test_an_index_needs_nothing_but_numpy(tiny_rate_point, tiny_models_dir):
+    folder = tiny_models_dir / "tiny-1" / "decoder" / "1"
+    index = json.loads((folder / "arrays.json").read_text())
+    data = (folder / index["file"]).read_bytes()
+    for stage, kernel in enumerate(tiny_rate_point.synthesis.kernels):
+        entry = index["arrays"][f"synthesis/kernels/{stage}"]
+        assert entry["dtype"] == "float16"
+        found = np.frombuffer(data, "<f2", kernel.size, entry["offset"]).reshape(entry["shape"])
+        np.testing.assert_array_equal(found, kernel)
+    entry = index["arrays"]["coder/lookup"]
+    found = np.frombuffer(data, "<i4", entry["shape"][0], entry["offset"])
+    np.testing.assert_array_equal(found, tiny_rate_point.tables.lookup())
+
+
+def test_reading_imports_no_tensorflow(tiny_models_dir):
+    program = (
+        "import sys; from balle2017.saved_model.reading import load_rate_point;"
+        f"print(load_rate_point({str(tiny_models_dir / 'tiny-1')!r}).name, 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["tiny-1", "False"]
+
+
+def test_single_numbers_and_full_precision_come_back(tmp_path):
+    # One grey bias, one active channel; kernels that float16 does not hold.
+    rate_point = random_rate_point("gray-1", num_latents=4, channels=1)
+    assert len(rate_point.tables.active) == 1
+    export(rate_point, tmp_path / "gray-1")
+    assert_same(load_rate_point(tmp_path / "gray-1"), rate_point)
+    stored = stored_arrays.read(tmp_path / "gray-1" / "encoder" / "1", "analysis/kernels")
+    assert {array.dtype.name for array in stored.values()} == {"float32"}
+
+
+def test_tables_without_active_channels_come_back(tmp_path):
+    rate_point = random_rate_point("flat-1", num_latents=4).rounded()
+    nothing = CodingTables(np.zeros(4, np.int32), [None] * 4, np.arange(4, dtype=np.int32))
+    rate_point.tables = nothing
+    export(rate_point, tmp_path / "flat-1")
+    assert_same(load_rate_point(tmp_path / "flat-1"), rate_point)
+
+
+def test_rounding_is_once_and_keeps_what_float16_cannot_hold():
+    rate_point = random_rate_point()
+    rate_point.synthesis.kernels[1][0, 0, 0, 0] = 1e5
+    rounded = rate_point.rounded()
+    assert_same(rounded.rounded(), rounded)
+    np.testing.assert_array_equal(rounded.synthesis.kernels[1], rate_point.synthesis.kernels[1])
+    np.testing.assert_array_equal(rounded.synthesis.biases[0], rate_point.synthesis.biases[0])
+    kernel = rounded.synthesis.kernels[0]
+    assert 0 < np.abs(kernel - rate_point.synthesis.kernels[0]).max() <= 2**-11 * np.abs(kernel).max()
+    assert rounded.fingerprint() != rate_point.fingerprint()
+
+
+@pytest.mark.parametrize("stages", [2, 3])
+def test_as_many_stages_of_gdn_as_there_are(stages, tmp_path):
+    rate_point = random_rate_point()
+    for transform in (rate_point.analysis, rate_point.synthesis):
+        transform.betas = [np.full(8 + i, 0.5, np.float32) for i in range(stages)]
+        transform.gammas = [np.eye(8 + i, dtype=np.float32) for i in range(stages)]
+    arrays = stored_arrays.of_half(rate_point, "decoder")
+    stored_arrays.write(tmp_path, arrays)
+    assert_same(
+        type(rate_point)(**{
+            **rate_point.__dict__,
+            "synthesis": stored_arrays.transform_of(stored_arrays.read(tmp_path), "synthesis").map(np.float32),
+        }),
+        rate_point,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.pop("file"),
+        lambda index: index.update(arrays=[]),
+        lambda index: index["arrays"]["coder/lookup"].update(dtype="float8"),
+        lambda index: index["arrays"]["coder/lookup"].update(offset=None),
+        lambda index: index["arrays"]["coder/lookup"].update(shape=[10**7]),
+    ],
+)
+def test_a_damaged_index_is_refused(change, tmp_path):
+    stored_arrays.write(tmp_path, stored_arrays.of_half(random_rate_point(), "decoder"))
+    index = json.loads((tmp_path / "arrays.json").read_text())
+    change(index)
+    (tmp_path / "arrays.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="arrays.json is damaged."):
+        stored_arrays.read(tmp_path)
+
+
+def test_nothing_outside_of_its_folder_is_read(tmp_path):
+    (tmp_path / "inside").mkdir()
+    stored_arrays.write(tmp_path, stored_arrays.of_half(random_rate_point(), "decoder"))
+    index = (tmp_path / "arrays.json").read_text().replace("arrays.bin", "../arrays.bin")
+    (tmp_path / "inside" / "arrays.json").write_text(index)
+    with pytest.raises(FileNotFoundError):
+        stored_arrays.read(tmp_path / "inside")
+
+
+def test_only_what_is_there_is_indexed(tmp_path):
+    arrays = stored_arrays.of_half(random_rate_point(), "decoder")
+    (tmp_path / "saved_model.pb").write_bytes(bytes(100))
+    with pytest.raises(ValueError, match="does not hold synthesis/kernels/0"):
+        stored_arrays.index(tmp_path, arrays)
