@@ -49,6 +49,7 @@ def main():
                 rows.append([command[0], megapixels, round(seconds, 2), round(memory / 2**20)])
                 print("{:10} {:6.1f} Mpixel {:8.2f} s {:6d} MiB".format(*rows[-1]), flush=True)
     write(rows, args.out)
+    plot(rows).savefig(os.path.join(args.out, "large_images.png"), dpi=120)
     if max(row[3] for row in rows) > LIMIT_GIB * 1024:
         sys.exit(f"More than {LIMIT_GIB} GiB of memory.")
 
@@ -90,20 +91,27 @@ def write(rows, out):
         writer = csv.writer(file)
         writer.writerow(["command", "megapixels", "seconds", "mebibytes"])
         writer.writerows(rows)
+
+
+def plot(rows):
+    """Memory and time against megapixels, as a figure."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for command in ("compress", "decompress"):
         part = np.array([row[1:] for row in rows if row[0] == command])
         left.plot(part[:, 0], part[:, 2], "o-", label=command)
         right.plot(part[:, 0], part[:, 1], "o-", label=command)
-    left.axhline(LIMIT_GIB * 1024, color="gray", linestyle=":")
-    left.set(xlabel="megapixels", ylabel="maximum resident set (MiB)", ylim=(0, None))
-    right.set(xlabel="megapixels", ylabel="seconds", ylim=(0, None))
-    left.legend()
-    figure.tight_layout()
-    figure.savefig(os.path.join(out, "large_images.png"), dpi=120)
+    left.axhline(LIMIT_GIB * 1024, color="gray", linestyle=":", label=f"the limit, {LIMIT_GIB} GiB")
+    left.set(xlabel="megapixels", ylabel="MiB", title="Largest memory of a command (resident set)")
+    right.set(xlabel="megapixels", ylabel="seconds", title="Time of a command")
+    # Room above the highest line, for the legend.
+    left.set_ylim(0, 1.45 * LIMIT_GIB * 1024)
+    right.set_ylim(0, None)
+    left.legend(loc="upper left", ncols=3, fontsize=9, frameon=False)
+    right.legend(loc="upper left", fontsize=9, frameon=False)
+    return figure
 
 
 if __name__ == "__main__":

@@ -120,8 +120,8 @@ def target_table(records, target):
     return lines
 
 
-def draw(rows, path):
-    """BD-rate against encoding time."""
+def draw(rows):
+    """BD-rate against encoding time, as a figure."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     _, rates, _, _, seconds, _ = zip(*rows)
     axis.semilogx(seconds, rates, color=kodak.OURS[0], marker="o", linewidth=2)
@@ -129,12 +129,13 @@ def draw(rows, path):
         axis.annotate(f"{effort}", (mean, rate), (5, 5), textcoords="offset points", fontsize=9)
     axis.set_xlabel("encoding time, seconds an image", fontsize=9)
     axis.set_ylabel("BD-rate against effort 0, % (PSNR)", fontsize=9)
-    axis.set_title(f"Efforts on Kodak, {FLAGS.num_images} images", fontsize=10, loc="left")
+    axis.set_title("Efforts 0 to " + str(rows[-1][0]) + " on Kodak", fontsize=10, loc="left")
     axis.grid(color="#e6e6e6", linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    kodak.save(figure, path)
+    kodak.plain_logarithmic(axis.xaxis)
+    return figure
 
 
 def main(argv):
@@ -169,8 +170,10 @@ def main(argv):
         lines += ["", f"`--target_bpp` with effort {FLAGS.target_effort}:", "", *target_table(hits, target)]
     print("\n" + "\n".join(lines))
     out = pathlib.Path(FLAGS.out)
-    draw(rows, out / "kodak.png")
-    writing.write_text(out / "kodak.md", "\n".join(["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]))
+    kodak.save(draw(rows), out / "kodak.png")
+    table = ["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]
+    writing.write_text(out / "kodak.md", "
+".join(table))
     results.update_part(pathlib.Path(FLAGS.measurements), "\n".join(lines), "effort")
 
 

@@ -8,6 +8,7 @@ two IGDN stages. Everything is sorted by energy.
 """
 
 from absl import app, flags
+from matplotlib.colors import LogNorm
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -67,7 +68,8 @@ def main(argv):
     def half(energy):
         return int(np.searchsorted(np.cumsum(energy**2), 0.9 * np.sum(energy**2))) + 1
 
-    print(f"{rate_point.name}: λ = {rate_point.lmbda:g}, {rate_point.num_filters} filters, {len(active)} of {rate_point.num_latents} latents active")
+    print(f"{rate_point.name}: λ = {rate_point.lmbda:g}, {rate_point.num_filters} filters,"
+          f" {len(active)} of {rate_point.num_latents} latents active")  # fmt: skip
     print(f"90 % of the energy of the first filters is in {half(first_energy)}, of the last in {half(last_energy)}.")
     pools = [*rate_point.analysis.gammas, *rate_point.synthesis.gammas]
     for title, gamma in zip(("GDN 1", "GDN 2", "IGDN 1", "IGDN 2"), pools):
@@ -80,7 +82,8 @@ def main(argv):
     panels = [
         (grid[0, :2], mosaic(first, 16), "First filters of the analysis, 9×9×3, strongest first"),
         (grid[0, 2:], mosaic(last, 16), "Last filters of the synthesis, 9×9×3, strongest first"),
-        (grid[1, :], mosaic(reach[:60, 8:72, 8:72], 15), f"What a latent of {FLAGS.step:g} adds to a gray picture, 64×64 pixels, strongest first"),
+        (grid[1, :], mosaic(reach[:60, 8:72, 8:72], 15),
+         f"What a latent of {FLAGS.step:g} adds to a gray picture, 64×64 pixels, strongest first"),
     ]
     for place, picture, title in panels:
         axis = figure.add_subplot(place)
@@ -94,14 +97,15 @@ def main(argv):
         axis = figure.add_subplot(grid[2, index])
         # Relative to the largest: the four stages differ by orders of magnitude.
         peak = max(float(gamma.max()), 1e-12)
-        shown = np.log10(np.maximum(gamma[np.ix_(order, order)] / peak, 1e-4))
-        image = axis.imshow(shown, cmap="magma", interpolation="nearest", vmin=-4, vmax=0)
+        shown = np.maximum(gamma[np.ix_(order, order)] / peak, 1e-4)
+        image = axis.imshow(shown, cmap="magma", interpolation="nearest", norm=LogNorm(1e-4, 1))
         name = ("GDN 1", "GDN 2", "IGDN 1", "IGDN 2")[index]
         axis.set_title(f"γ of {name}, largest {peak:.2g}", fontsize=10, loc="left")
         axis.set_xlabel("normalized channel", fontsize=8)
         axis.set_ylabel("weighs with", fontsize=8)
         axis.tick_params(labelsize=7)
-    figure.colorbar(image, ax=figure.axes[3:], shrink=0.8, label="log₁₀ of γ over its largest")
+    bar = figure.colorbar(image, ax=figure.axes[3:], shrink=0.8, label="γ over its largest", format="{x:g}")
+    bar.ax.minorticks_off()
     figure.suptitle(f"{rate_point.name}, λ = {rate_point.lmbda:g}", fontsize=12)
     kodak.save(figure, FLAGS.out)
 

@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
+from matplotlib import ticker  # noqa: E402
 import numpy as np  # noqa: E402
 
 from balle2017.evaluation import baselines, bd, measuring  # noqa: E402
@@ -123,6 +124,16 @@ def finish(axes, title, measure, limits=(0, 2.1), values=None):
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def plain_logarithmic(*axes):
+    """Numbers of logarithmic `matplotlib.axis.Axis`es as people write them: 0.1, 1, 20."""
+    for axis in axes:
+        low, high = sorted(axis.get_view_interval())
+        # Within one power of ten 1, 2, 5 would leave an axis with one or two numbers.
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def save(figure, path):

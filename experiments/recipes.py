@@ -79,6 +79,7 @@ def main(argv):
         axis.plot(minutes, [float(row["val_loss"]) for row in rows], label=name, marker=".")
     axis.set(xlabel="minutes", ylabel="rate + λ · MSE, held-out photographs", yscale="log")
     axis.grid(color="#e6e6e6", which="both")
+    kodak.plain_logarithmic(axis.yaxis)
     axis.legend(fontsize=9, frameon=False)
     out = pathlib.Path(FLAGS.out)
     kodak.save(figure, out)

@@ -4,7 +4,8 @@
 
 For each model and image one dot: what the loss sees with noise against what a
 file gets (rounding). Models whose synthesis has learned from rounded latents
-(mixed relaxation, fine-tuning) stand below the diagonal in distortion. Takes about 3 minutes for 8 models and 24 images.
+(mixed relaxation, fine-tuning) stand below the diagonal in distortion. Takes about
+3 minutes for 8 models and 24 images.
 """
 
 from absl import app, flags
@@ -48,31 +49,45 @@ def measure(rate_point, pixels, seed):
 def main(argv):
     del argv
     paths = kodak.find_images()
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    colors = plt.get_cmap("viridis")
+    dots = []
     rate_points = kodak.find_rate_points()
     print("Noise in place of rounding, mean over images (rounding − noise, relative):")
-    print(f"{'model':18} {'λ':>8} {'bpp noise':>10} {'rounded':>9} {'':>8} {'MSE noise':>10} {'rounded':>9} {'':>8} {'loss':>8}")
-    for index, rate_point in enumerate(rate_points):
+    print(f"{'model':18} {'λ':>8} {'bpp noise':>10} {'rounded':>9} {'':>8} {'MSE noise':>10} {'rounded':>9} {'':>8}"
+          f" {'loss':>8}")  # fmt: skip
+    for rate_point in rate_points:
         values = np.array([measure(rate_point, p, i) for i, p in enumerate(kodak.crops(paths, FLAGS.side))])
         (bpp_noise, mse_noise), (bpp, mse) = values.mean(0)
         losses = values @ [1, rate_point.lmbda]
         change = np.mean(losses[:, 1] / losses[:, 0] - 1)
         print(f"{rate_point.name:18} {rate_point.lmbda:8g} {bpp_noise:10.4f} {bpp:9.4f} {bpp / bpp_noise - 1:+8.2%}"
               f" {mse_noise:10.3f} {mse:9.3f} {mse / mse_noise - 1:+8.2%} {change:+8.2%}")  # fmt: skip
-        color = colors(index / max(1, len(rate_points) - 1))
+        dots.append((rate_point.lmbda, values))
+    kodak.save(draw(dots), FLAGS.out)
+
+
+def draw(dots):
+    """Rounding against noise, as a figure.
+
+    Args:
+      dots: List of λ and float `[images, 2, 2]`, of each image what `measure` returns.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    colors = plt.get_cmap("viridis")
+    for index, (lmbda, values) in enumerate(dots):
+        color = colors(index / max(1, len(dots) - 1))
         for quantity, axis in enumerate(axes):
-            axis.scatter(*values[:, :, quantity].T, s=14, color=color, label=f"λ = {rate_point.lmbda:g}", linewidths=0)
+            axis.scatter(*values[:, :, quantity].T, s=14, color=color, label=f"λ = {lmbda:g}", linewidths=0)
     for axis, name in zip(axes, ("rate (bits per pixel)", "distortion (MSE)")):
         limits = min(axis.get_xlim()[0], axis.get_ylim()[0]), max(axis.get_xlim()[1], axis.get_ylim()[1])
         axis.set(xscale="log", yscale="log", xlabel=f"{name}, uniform noise", ylabel=f"{name}, rounding")
         inside = [max(limits[0], axis.dataLim.min.min() * 0.8), limits[1]]
-        axis.plot(inside, inside, color="#999999", linewidth=1, zorder=0)
+        axis.plot(inside, inside, color="#999999", linewidth=1, zorder=0, label="equal")
         axis.set(xlim=inside, ylim=inside, aspect="equal")
         axis.grid(color="#eeeeee", which="both")
         axis.set_axisbelow(True)
+        kodak.plain_logarithmic(axis.xaxis, axis.yaxis)
     axes[0].legend(fontsize=8, frameon=False)
-    kodak.save(figure, FLAGS.out)
+    return figure
 
 
 if __name__ == "__main__":
