@@ -5,7 +5,10 @@ import importlib.util
 import os
 import sys
 
+from balle2017.codec.forks import not_after_fork
 
+
+@not_after_fork
 @functools.lru_cache(maxsize=None)
 def tensorflow():
     """TensorFlow with the range coder's ops, imported without its messages."""

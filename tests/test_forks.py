@@ -1,0 +1,77 @@
+"""Forked processes: what would hang in them says so, and what would not works."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from balle2017 import codec
+from balle2017.codec.forks import ForkError
+from balle2017.pictures import images, streamed
+from test_codec import photograph
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Nothing forks here.")
+FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
+# Seconds after which a process has not only been slow.
+PATIENCE = 300
+
+
+def compressed(folder):
+    return codec.load("tiny-1", folder).compress(photograph(30, 40))
+
+
+def decompressed(folder, data):
+    return codec.decompress(data, folder).pixels
+
+
+def test_a_child_that_would_hang_says_so(tiny_models_dir):
+    data = compressed(str(tiny_models_dir))
+    with FORK.Pool(1) as pool:
+        for function, arguments in ((compressed, ()), (decompressed, (data,))):
+            with pytest.raises(ForkError, match="spawn"):
+                pool.apply_async(function, (str(tiny_models_dir), *arguments)).get(PATIENCE)
+    assert compressed(str(tiny_models_dir)) == data
+
+
+def read(path):
+    streamed.LARGE_PIXELS = 100
+    picture = streamed.read(path) or images.read(path)
+    return type(picture.pixels).__name__, np.asarray(picture.pixels[:])
+
+
+def test_pictures_are_read_on_both_sides_of_a_fork(tmp_path, monkeypatch):
+    monkeypatch.setattr(streamed, "LARGE_PIXELS", 100)
+    path = str(tmp_path / "a.png")
+    with open(path, "wb") as file:
+        images.write(file, photograph(200, 300))
+    kind, pixels = read(path)
+    with FORK.Pool(1) as pool:
+        other_kind, others = pool.apply_async(read, (path,)).get(PATIENCE)
+    assert kind == other_kind == "StreamedPixels"
+    np.testing.assert_array_equal(others, pixels)
+
+
+PROGRAM = """
+import multiprocessing, sys
+from test_forks import compressed
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        before = pool.apply(compressed, (folder,))
+    data = compressed(folder)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(compressed, (folder,)) == data == before
+"""
+
+
+@pytest.mark.slow
+def test_forks_before_the_first_use_and_spawned_processes_work(tiny_models_dir, tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    tests = os.path.dirname(__file__)
+    paths = os.pathsep.join([os.path.dirname(tests), tests])
+    command = [sys.executable, str(tmp_path / "program.py"), str(tiny_models_dir)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=True, timeout=4 * PATIENCE)
