@@ -1,0 +1,98 @@
+// Photographs as the browser reads and writes them.
+
+import { Sentence } from "./bitstream";
+import { checkSize, type Picture } from "./codec";
+
+/** Reads a picture: EXIF's orientation is applied, colours become sRGB, what is transparent becomes white. */
+export async function readPicture(file: Blob): Promise<Picture> {
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    throw new Sentence("This is neither a .tfci file nor a picture that this browser can read.");
+  }
+  const { width, height } = bitmap;
+  try {
+    checkSize(width, height);
+    return { width, height, data: toContext(bitmap).getImageData(0, 0, width, height).data };
+  } finally {
+    bitmap.close();
+  }
+}
+
+export interface Match {
+  file: Blob;
+  psnr: number;
+  bitmap: ImageBitmap;
+}
+
+/**
+ * The smallest file of another codec that is not smaller than `bytes`, or else its largest.
+ *
+ * @returns Nothing if the browser does not write the format.
+ */
+export async function matchSize(
+  picture: Picture, type: string, bytes: number, breathe: () => Promise<void>,
+): Promise<Match | null> {
+  const canvas = toContext(new ImageData(picture.data, picture.width, picture.height)).canvas;
+  const write = async (quality: number) => {
+    await breathe();
+    // A WebP has at most 16383 pixels a side.
+    return canvas.convertToBlob({ type, quality: quality / 100 }).catch(() => null);
+  };
+  // A WebP of quality 100 is another format, without loss.
+  let high = 99;
+  let best = await write(high);
+  if (best?.type !== type) return null;
+  for (let low = 0; low < high; ) {
+    const middle = (low + high) >> 1;
+    const file = await write(middle);
+    if (!file) return null;
+    if (file.size >= bytes) {
+      high = middle;
+      best = file;
+    } else {
+      low = middle + 1;
+    }
+  }
+  const decoded = await readPicture(best);
+  const squares = squaredError(picture, { ...decoded, left: 0, top: 0 });
+  return { file: best, psnr: toPsnr(squares, picture), bitmap: await toBitmap(decoded) };
+}
+
+export function toBitmap(picture: Picture): Promise<ImageBitmap> {
+  return createImageBitmap(new ImageData(picture.data, picture.width, picture.height));
+}
+
+/** Sum over the colours of a part of the picture. */
+export function squaredError(picture: Picture, tile: Picture & { left: number; top: number }): number {
+  let sum = 0;
+  for (let y = 0, at = 0; y < tile.height; y++) {
+    let from = 4 * ((tile.top + y) * picture.width + tile.left);
+    for (let x = 0; x < tile.width; x++, at += 4, from += 4) {
+      const red = picture.data[from] - tile.data[at];
+      const green = picture.data[from + 1] - tile.data[at + 1];
+      const blue = picture.data[from + 2] - tile.data[at + 2];
+      sum += red * red + green * green + blue * blue;
+    }
+  }
+  return sum;
+}
+
+/** Decibels, of a squared error summed over a whole picture. */
+export function toPsnr(squares: number, { width, height }: { width: number; height: number }): number {
+  return 10 * Math.log10((255 ** 2 * 3 * width * height) / squares);
+}
+
+function toContext(source: ImageBitmap | ImageData): OffscreenCanvasRenderingContext2D {
+  const canvas = new OffscreenCanvas(source.width, source.height);
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
+  if (source instanceof ImageData) {
+    context.putImageData(source, 0, 0);
+  } else {
+    context.fillStyle = "white";
+    context.fillRect(0, 0, source.width, source.height);
+    context.drawImage(source, 0, 0);
+  }
+  return context;
+}
