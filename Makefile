@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
 	&& { echo $$p; break; }; done)
 RUN := .venv/bin/python
 
-.PHONY: setup demo test test-slow lint wheel rd bench
+.PHONY: setup demo test test-slow lint wheel rd bench web
 
 setup: .venv/installed
 
@@ -39,3 +39,9 @@ rd: setup
 
 bench: setup
 	$(RUN) benchmarks/run.py
+
+# For any host of static files. What developers change in web/ is first bundled, which needs Node.js.
+web: setup
+	@if command -v npm >/dev/null; then cd web && npm ci --silent && npm run --silent check && npm run --silent build; fi
+	rm -rf build/web
+	$(RUN) -m balle2017 web --out build/web

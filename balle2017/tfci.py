@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from balle2017.commands import subcommands
+from balle2017.commands import subcommands, web
 from balle2017.commands.arguments import make_parser
 from balle2017.files import writing
 from balle2017.pictures import images
@@ -13,6 +13,7 @@ _COMMANDS = {
     "compress": subcommands.compress,
     "decompress": subcommands.decompress,
     "models": subcommands.models,
+    "web": web.serve,
 }
 
 

@@ -18,7 +18,8 @@ ROOT = PACKAGE.parent
 # From the ground up: a room may import itself and those before it. Above all are the doors, the
 # modules at the top of the package.
 ROOMS = (
-    "files", "model", "entropy", "container", "saved_model", "pictures", "codec", "training", "evaluation", "commands",
+    "files", "model", "entropy", "container", "saved_model", "pictures", "codec", "training", "evaluation", "web",
+    "commands",
 )  # fmt: skip
 DOORS = "doors"
 ORDER = (*ROOMS, DOORS)

@@ -40,6 +40,14 @@ Decompresses .tfci files, with the model that each names.
 OUTPUT is INPUT.png by default, and its extension says the format; - is standard input or output
 (as PNG).
 """
+_WEB = """\
+Serves a page that compresses photographs and shows .tfci files, on this machine and for it only.
+
+  balle2017 web [--port N] [--no_browser]
+  balle2017 web --out DIR
+
+The codec runs in the browser. With --out the page becomes files that any web server can serve.
+"""
 
 
 def make_parser():
@@ -158,6 +166,21 @@ def make_parser():
         formatter_class=formatter,
     )
     sub.set_defaults(max_pixels=images.MAX_PIXELS)
+
+    sub = commands.add_parser(
+        "web",
+        parents=[common],
+        help="the codec as a page in the browser",
+        description=_WEB,
+        epilog=_EPILOG,
+        formatter_class=formatter,
+    )
+    sub.add_argument(
+        "--port", type=_port, default=2017, help="port on 127.0.0.1; 0 takes any (default: %(default)s)"
+    )
+    sub.add_argument("--no_browser", action="store_true", help="do not open the browser")
+    sub.add_argument("--out", metavar="DIR", help="write the page and the models there, and serve nothing")
+    sub.set_defaults(max_pixels=images.MAX_PIXELS)
     return parser
 
 
@@ -169,6 +192,16 @@ def _positive(text):
 
 
 _positive.__name__ = "positive number"
+
+
+def _port(text):
+    value = int(text)
+    if not 0 <= value < 2**16:
+        raise ValueError
+    return value
+
+
+_port.__name__ = "port number"
 
 
 def _positive_float(text):
