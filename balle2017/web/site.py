@@ -70,7 +70,7 @@ class Site:
             # Each decoder says itself which it is; in older exports there is one only.
             own = folder / "decoder" / decoder["folder"].rpartition("/")[2] / "model.json"
             said = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else info
-            decoder["fingerprint"] = said["fingerprint"]
+            decoder.update({key: said[key] for key in ("fingerprint", "slice_length")})
         return {**{key: info[key] for key in _KEYS if key in info}, "encoder": encoders[0], "decoders": decoders}
 
     def _add_half(self, folder, half):

@@ -1,7 +1,7 @@
 // The codec: pixels to the bytes of a .tfci file and back.
 
 import { latentSize, pack, Sentence, STRIDE, unpack, type Bitstream } from "./bitstream";
-import { fetchWeights, findModel, type Half, type ModelInfo } from "./models";
+import { fetchWeights, findModel, type Decoder, type Half, type ModelInfo } from "./models";
 import { SliceCoder } from "./slices";
 import { ANALYSIS_CONTEXT, SYNTHESIS_CONTEXT, tiles } from "./tiling";
 import { Transform } from "./transforms";
@@ -100,9 +100,14 @@ export async function open(data: Uint8Array): Promise<{ contents: Bitstream; mod
   const contents = unpack(data);
   checkSize(contents.width, contents.height);
   const model = await findModel(contents.model);
-  decoderOf(model, contents);
+  const { slice_length } = decoderOf(model, contents);
   if (contents.channels !== model.channels) {
     throw new Sentence(`${model.name} does not code ${contents.channels} channels.`);
+  }
+  if (contents.sliceLength !== slice_length) {
+    throw new Sentence(
+      `The file has slices of ${contents.sliceLength} positions, and ${model.name} makes them of ${slice_length}.`,
+    );
   }
   return { contents, model };
 }
@@ -152,7 +157,7 @@ export async function* synthesize(
   }
 }
 
-function decoderOf(model: ModelInfo, contents: Pick<Bitstream, "fingerprint" | "model">): Half {
+function decoderOf(model: ModelInfo, contents: Pick<Bitstream, "fingerprint" | "model">): Decoder {
   const half = model.decoders.find(({ fingerprint }) => fingerprint === contents.fingerprint);
   if (half) return half;
   const hex = (fingerprint: number) => fingerprint.toString(16).padStart(8, "0");

@@ -11,6 +11,11 @@ export interface Half {
   bytes: number;
 }
 
+export interface Decoder extends Half {
+  fingerprint: number;
+  slice_length: number;
+}
+
 export interface ModelInfo {
   name: string;
   lambda: number;
@@ -20,7 +25,7 @@ export interface ModelInfo {
   kodak?: { bpp: number; psnr: number };
   encoder: Half;
   /** The newest first; files of the others still decode. */
-  decoders: (Half & { fingerprint: number })[];
+  decoders: Decoder[];
 }
 
 export interface Weights {
