@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 import pytest
 
-from balle2017.pictures import formats, images, streamed
+from balle2017.pictures import formats, images, jxl, streamed
 
 SAVED = {
     "JPEG": {"quality": 100},
@@ -40,7 +40,7 @@ def saved(name, **options):
         options.update(save_all=True, append_images=[Image.new("RGB", (5, 5))])
     file = io.BytesIO()
     try:
-        picture().save(file, format, **SAVED[name], **options)
+        picture().save(file, format, **{**SAVED[name], **options})
     except KeyError as error:
         pytest.skip(f"This Pillow writes no {error}.")
     return file
@@ -77,6 +77,58 @@ def test_an_orientation_that_only_xmp_has(name):
         b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     )
     check(saved(name, **({"tiffinfo": {700: packet}} if name == "TIFF" else {"xmp": packet})), (48, 64))
+
+
+def jxl_with_orientation(orientation):
+    """A JPEG XL file, and its codestream with an orientation in place of the usual header."""
+    data = saved("JXL", lossless=False, quality=90, exif=b"", use_container=False).getvalue()
+    if data[:2] != b"\xff\x0a" or not data[2] & 1:
+        pytest.skip("This encoder writes another header.")
+    bits = [byte >> place & 1 for byte in data for place in range(8)]
+    # Signature; height in eights and the ratio 4:3 of 64×48; of what follows, all is as usual.
+    start = 16 + 1 + 5 + 3
+    if bits[16:start] != [1, 1, 0, 1, 0, 0, 1, 1, 0] or bits[start] != 1:
+        pytest.skip("This encoder writes another header.")
+    header = [0, 1, *(orientation - 1 >> place & 1 for place in range(3)), *[0] * 4, 0, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1]
+    end = (start + 2 + 7) // 8 * 8
+    changed = bits[:start] + header
+    changed += [0] * (-len(changed) % 8) + bits[end:]
+    return bytes(sum(bit << place for place, bit in enumerate(changed[i : i + 8])) for i in range(0, len(changed), 8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_that_the_decoder_of_jpeg_xl_has_applied(orientation):
+    data = jxl_with_orientation(orientation)
+    assert jxl.orientation(data) == orientation
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    box = bytes(4) + exif.tobytes().removeprefix(b"Exif\0\0")
+    boxes = [(b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl "), (b"Exif", box), (b"jxlc", data)]
+    file = b"".join((8 + len(content)).to_bytes(4, "big") + kind + content for kind, content in boxes)
+    assert jxl.orientation(file) == orientation
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.getexif()[0x0112] == orientation
+        expected = np.asarray(image.convert("RGB"))
+    assert expected.shape[:2] == ((64, 48) if orientation > 4 else (48, 64))
+    np.testing.assert_array_equal(images.read(io.BytesIO(file)).pixels, expected)
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        # 8×8 pixels; 100×300 in two lengths of numbers; all as usual; no orientation; none of it.
+        (b"\xff\x0a" + (1 | 1 << 6 | 2 << 9 | 5 << 11).to_bytes(4, "little"), 6),
+        (b"\xff\x0a" + (99 << 3 | 1 << 15 | 299 << 17 | 2 << 30 | 7 << 32).to_bytes(8, "little"), 8),
+        (b"\xff\x0a" + (1 | 1 << 6 | 1 << 9).to_bytes(4, "little"), 1),
+        (b"\xff\x0a" + (1 | 1 << 6).to_bytes(4, "little"), 1),
+        (b"\xff\x0a", 1),
+        (b"", 1),
+        (b"\0\0\0\1jxlc", 1),
+        (b"\0\0\0\0Exif", 1),
+    ],
+)
+def test_headers_of_jpeg_xl(data, expected):
+    assert jxl.orientation(data) == expected
 
 
 def test_a_wrong_orientation_turns_nothing():

@@ -25,7 +25,7 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from balle2017.pictures import colour, formats, metadata, png
+from balle2017.pictures import colour, formats, jxl, metadata, png
 
 # Where Pillow, too, refuses a file as a decompression bomb.
 MAX_PIXELS = 2 * (2**30 // 12)
@@ -163,6 +163,8 @@ def _read(image, channels, max_pixels, keep_metadata, keep_gps):
     except Exception:
         exif, orientation = None, 1
         picture.notices.append("Its EXIF data are damaged, so its orientation is not known.")
+    if image.format == "JXL" and not image.jpeg and jxl.orientation(image.fc) != 1:
+        orientation = 1
     colours = colour.plan(image, exif, channels, keep_metadata)
     convert = _converter(image)
     transparent = False
