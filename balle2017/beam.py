@@ -33,6 +33,7 @@ def main(argv=None):
         keep_gps=args.keep_gps,
         effort=args.effort,
         max_pixels=args.max_pixels,
+        runtime=args.runtime,
     )
     if args.command == "compress":
         try:
@@ -71,6 +72,9 @@ def _parser():
         choices=range(codec.MAX_EFFORT + 1),
         default=0,
         help="as `balle2017 compress`",
+    )
+    parser.add_argument(
+        "--runtime", choices=codec.RUNTIMES, default="auto", help="as `balle2017 compress`"
     )
     parser.add_argument(
         "--max_pixels", type=int, default=images.MAX_PIXELS, help="refuse larger pictures"

@@ -45,7 +45,7 @@ def stages(model, rate_point, path, dtype):
     data = model.compress(pixels)
     contents = bitstream.unpack(data)
     encoding += [
-        ("range coding", lambda: model._encode_slices(latents.reshape(-1, model.num_latents)), 0),
+        ("range coding", lambda: model.runtime.encode_slices(latents.reshape(-1, model.num_latents)), 0),
         ("file", lambda: bitstream.pack(contents), 0),
     ]
 

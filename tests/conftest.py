@@ -1,3 +1,4 @@
+import importlib.util
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,6 +9,8 @@ import pytest
 from balle2017.entropy.tables import CodingTables
 from balle2017.model.weights import Transform
 from balle2017.saved_model.rate_point import RatePoint
+
+NEEDS_TENSORFLOW = "TensorFlow 2.14 and tensorflow-compression, for Python up to 3.11, are not installed"
 
 
 def random_cdf(random, size, num_classes=1):
@@ -83,19 +86,40 @@ def tiny_rate_point():
     return random_rate_point().rounded()
 
 
+HAS_TENSORFLOW = bool(importlib.util.find_spec("tensorflow_compression"))
+needs_tensorflow = pytest.mark.skipif(not HAS_TENSORFLOW, reason=NEEDS_TENSORFLOW)
+
+
+def export_for_all(rate_point, directory):
+    """Exports a rate point for all runtimes that are there."""
+    pytest.importorskip("onnx", reason="onnx, which writes the graphs, is not installed")
+    if HAS_TENSORFLOW:
+        from balle2017.saved_model.writing import export
+    else:
+        from balle2017.saved_model.onnx_writing import export
+    export(rate_point, directory)
+
+
+@pytest.fixture(params=["tensorflow", "onnx"], scope="session")
+def runtime(request):
+    """The name of each runtime that is installed."""
+    if request.param == "tensorflow" and not HAS_TENSORFLOW:
+        pytest.skip(NEEDS_TENSORFLOW)
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def tiny_models_dir(tiny_rate_point, tmp_path_factory):
-    """A folder of models that holds `tiny-1`, exported with the tfc runtime."""
-    from balle2017.saved_model.writing import export
-
+    """A folder of models that holds `tiny-1`, exported for all runtimes that are there."""
     directory = tmp_path_factory.mktemp("saved_models")
-    export(tiny_rate_point, directory / "tiny-1")
+    export_for_all(tiny_rate_point, directory / "tiny-1")
     return directory
 
 
 @pytest.fixture(scope="session")
 def tiny_stock_dir(tiny_rate_point, tmp_path_factory):
     """A folder of models that holds `tiny-1`, exported with the stock runtime."""
+    pytest.importorskip("tensorflow", reason=NEEDS_TENSORFLOW)
     from balle2017.saved_model.writing import export
 
     directory = tmp_path_factory.mktemp("stock_models")

@@ -17,6 +17,7 @@ from balle2017 import codec
 from balle2017.codec import ModelError, tiling
 from balle2017.container import bitstream
 from balle2017.container.bitstream import BitstreamError, DamagedError
+from conftest import NEEDS_TENSORFLOW, needs_tensorflow
 
 
 def photograph(height, width, channels=3, seed=0):
@@ -28,13 +29,25 @@ def photograph(height, width, channels=3, seed=0):
     return image[:, :, :channels]
 
 
+def assert_alike(pixels, expected):
+    """Pixels of the same latents are the same to within a level, but where random weights cancel out."""
+    difference = np.abs(np.subtract(pixels, expected, dtype=int))
+    assert np.mean(difference > 1) < 1e-4
+
+
 @pytest.fixture(scope="module")
-def tiny(tiny_models_dir):
-    return codec.load("tiny-1", tiny_models_dir)
+def tiny(tiny_models_dir, runtime):
+    return codec.load("tiny-1", tiny_models_dir, runtime=runtime)
+
+
+@pytest.fixture(scope="module")
+def graph(tiny_models_dir):
+    pytest.importorskip("tensorflow_compression", reason=NEEDS_TENSORFLOW)
+    return codec.load("tiny-1", tiny_models_dir, runtime="tensorflow")
 
 
 def whole_latents(model, pixels):
-    return model._call("encoder", "latents", pixels=pixels[None])["latents"][0]
+    return model.runtime.analyze(pixels)
 
 
 def coded_latents(model, pixels):
@@ -43,9 +56,9 @@ def coded_latents(model, pixels):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (16, 16), (33, 47), (100, 75)])
-def test_any_size_goes_through(tiny, tiny_models_dir, size):
+def test_any_size_goes_through(tiny, tiny_models_dir, runtime, size):
     data = tiny.compress(photograph(*size))
-    decoded = codec.decompress(data, tiny_models_dir)
+    decoded = codec.decompress(data, tiny_models_dir, runtime=runtime)
     assert decoded.pixels.shape == (*size, 3) and decoded.pixels.dtype == np.uint8
     assert decoded.notices == [] and decoded.model == "tiny-1"
 
@@ -57,7 +70,7 @@ def test_decoded_latents_are_the_encoder_s(tiny, tiny_rate_point):
     np.testing.assert_array_equal(coded_latents(tiny, pixels)[..., active], expected[..., active])
 
 
-def test_bfloat16_makes_and_reads_the_same_kind_of_files(tiny, tiny_models_dir):
+def test_bfloat16_makes_and_reads_the_same_kind_of_files(graph, tiny_models_dir):
     pixels = photograph(40, 50)
     data = codec.load("tiny-1", tiny_models_dir, "bfloat16").compress(pixels)
     exact = codec.decompress(data, tiny_models_dir).pixels
@@ -66,6 +79,7 @@ def test_bfloat16_makes_and_reads_the_same_kind_of_files(tiny, tiny_models_dir):
     assert np.mean(np.abs(np.subtract(exact, rounded, dtype=float))) < 2
 
 
+@needs_tensorflow
 def test_the_range_coder_comes_without_its_package():
     code = (
         "import sys; from balle2017 import codec; codec.tensorflow();"
@@ -75,18 +89,57 @@ def test_the_range_coder_comes_without_its_package():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_files_are_those_of_the_graph(tiny):
+def test_files_are_those_of_the_graph(graph):
     pixels = photograph(64, 80)
-    outputs = tiny._call("encoder", "pixels", pixels=pixels[None])
-    assert tiny.compress(pixels) == outputs["bitstream_bytes"][0]
+    outputs = graph.runtime.call("encoder", "pixels", pixels=pixels[None])
+    assert graph.compress(pixels) == outputs["bitstream_bytes"][0]
 
 
-def test_decoded_pixels_are_those_of_the_graph(tiny, tiny_models_dir):
-    data = tiny.compress(photograph(70, 50))
-    outputs = tiny._call("decoder", "pixels", bitstream_bytes=[data])
+def test_decoded_pixels_are_those_of_the_graph(graph, tiny_models_dir):
+    data = graph.compress(photograph(70, 50))
+    outputs = graph.runtime.call("decoder", "pixels", bitstream_bytes=[data])
     np.testing.assert_array_equal(
-        codec.decompress(data, tiny_models_dir).pixels, outputs["pixels"][0]
+        codec.decompress(data, tiny_models_dir, runtime="tensorflow").pixels, outputs["pixels"][0]
     )
+
+
+def test_the_runtimes_agree(graph, tiny_models_dir):
+    light = codec.load("tiny-1", tiny_models_dir, runtime="onnx")
+    for size in ((1, 1), (70, 50), (300, 200)):
+        pixels = photograph(*size)
+        expected, latents = (np.concatenate(list(m.analyze(pixels))) for m in (graph, light))
+        # Only where float rounding falls on a tie.
+        assert np.mean(latents != expected) < 1e-3 and np.abs(latents - expected).max() <= 1
+        for model in (graph, light):
+            contents = bitstream.unpack(model.compress(pixels))
+            np.testing.assert_array_equal(graph.decode_latents(contents), light.decode_latents(contents))
+            decoded = [np.concatenate(list(m.decode_bands(contents))).astype(int) for m in (graph, light)]
+            assert_alike(*decoded)
+
+
+def test_what_is_missing_is_said(tiny_models_dir, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for runtime, sentence in [
+        ("onnx", "needs the package onnxruntime, which is not installed"),
+        ("tensorflow", "needs TensorFlow, which is not installed"),
+        ("auto", "needs the package onnxruntime.* needs TensorFlow"),
+    ]:
+        with pytest.raises(ModelError, match=sentence):
+            codec.Model(tiny_models_dir / "tiny-1", runtime=runtime)
+
+
+def test_effort_without_tensorflow_is_refused(tiny_models_dir, monkeypatch):
+    model = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="effort above 0 needs TensorFlow.*or take effort 0"):
+        model.compress(photograph(20, 20), effort=1)
+
+
+def test_runtimes_that_cannot_be(tiny_models_dir):
+    with pytest.raises(ModelError, match="does not compute with bfloat16"):
+        codec.load("tiny-1", tiny_models_dir, "bfloat16", "onnx")
+    with pytest.raises(ValueError, match="no runtime 'torch', only auto, onnx, tensorflow"):
+        codec.load("tiny-1", tiny_models_dir, runtime="torch")
 
 
 @pytest.fixture
@@ -97,7 +150,7 @@ def small_tiles(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(300, 350), (131, 1000), (1000, 20), (129, 129)])
-def test_tiles_give_what_the_whole_picture_gives(tiny, tiny_models_dir, small_tiles, size):
+def test_tiles_give_what_the_whole_picture_gives(tiny, tiny_models_dir, runtime, small_tiles, size):
     pixels = photograph(*size)
     whole = whole_latents(tiny, pixels)
     tiled = np.concatenate(list(tiny.analyze(pixels)))
@@ -105,9 +158,9 @@ def test_tiles_give_what_the_whole_picture_gives(tiny, tiny_models_dir, small_ti
     assert np.mean(tiled != whole) < 1e-4 and np.abs(tiled - whole).max() <= 1
     data = tiny.compress(pixels)
     latents = tiny.decode_latents(bitstream.unpack(data))
-    expected = tiny._call("decoder", "synthesize", latents=latents[None])["pixels"]
-    expected = expected[0, : size[0], : size[1]].astype(int)
-    assert np.abs(codec.decompress(data, tiny_models_dir).pixels - expected).max() <= 1
+    expected = tiny.runtime.synthesize(latents)
+    expected = expected[: size[0], : size[1]].astype(int)
+    assert_alike(codec.decompress(data, tiny_models_dir, runtime=runtime).pixels, expected)
 
 
 def test_one_latent_less_of_context_is_not_enough(tiny, small_tiles, monkeypatch):
@@ -131,7 +184,7 @@ def test_tiles_are_bounded():
             assert sides[0] * sides[1] <= tiling._TILE_AREA
 
 
-def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir):
+def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir, runtime):
     pixels = photograph(160, 160)
     data = tiny.compress(pixels)
     contents = bitstream.unpack(data)
@@ -139,29 +192,29 @@ def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir):
     start = data.index(contents.slices[5])
     bad = data[:start] + bytes(b ^ 0x5A for b in data[start : start + 4]) + data[start + 4 :]
     with pytest.raises(DamagedError, match="slice 6 of 15"):
-        codec.decompress(bad, tiny_models_dir)
-    salvaged = codec.decompress(bad, tiny_models_dir, salvage=True)
+        codec.decompress(bad, tiny_models_dir, runtime=runtime)
+    salvaged = codec.decompress(bad, tiny_models_dir, runtime=runtime, salvage=True)
     assert salvaged.lost == [5]
     assert "1 of 15 slices are lost, between the rows 48 and 80" in salvaged.notices[1]
-    good = codec.decompress(data, tiny_models_dir).pixels
+    good = codec.decompress(data, tiny_models_dir, runtime=runtime).pixels
     # Slice 5 is positions 35–41: latent rows 3 and 4, and synthesis reaches 1 up and 2 down.
     np.testing.assert_array_equal(salvaged.pixels[:32], good[:32])
     np.testing.assert_array_equal(salvaged.pixels[112:], good[112:])
     assert (salvaged.pixels[48:80] != good[48:80]).any()
 
 
-def test_another_model_is_refused(tiny, tiny_models_dir):
+def test_another_model_is_refused(tiny, tiny_models_dir, runtime):
     data = tiny.compress(photograph(30, 30))
     contents = bitstream.unpack(data)
     foreign = bitstream.pack(dataclasses.replace(contents, fingerprint=contents.fingerprint ^ 1))
     with pytest.raises(ModelError, match="cannot decode it"):
-        codec.decompress(foreign, tiny_models_dir)
+        codec.decompress(foreign, tiny_models_dir, runtime=runtime)
     unknown = bitstream.pack(dataclasses.replace(contents, model="other-3"))
     with pytest.raises(ModelError, match="no model other-3.*tiny-1"):
-        codec.decompress(unknown, tiny_models_dir)
+        codec.decompress(unknown, tiny_models_dir, runtime=runtime)
     gray = bitstream.pack(dataclasses.replace(contents, channels=1))
     with pytest.raises(BitstreamError, match="1 channels"):
-        codec.decompress(gray, tiny_models_dir)
+        codec.decompress(gray, tiny_models_dir, runtime=runtime)
 
 
 @pytest.mark.parametrize("slice_length", [1, 8, 65535])
@@ -170,7 +223,7 @@ def test_slices_that_are_not_the_model_s_are_refused_at_once(tiny, tiny_models_d
         bitstream.unpack(tiny.compress(photograph(30, 30))), width=200, height=200, slice_length=slice_length
     )
     contents.slices = [b""] * contents.num_slices
-    monkeypatch.setattr(codec.Model, "_call", None)
+    monkeypatch.setattr(codec.Model, "decode_slices", None)
     for salvage in (False, True):
         with pytest.raises(BitstreamError, match=f"slices of {slice_length} positions.*of 7"):
             codec.Decompression(bitstream.pack(contents), tiny_models_dir, salvage=salvage)
@@ -221,6 +274,7 @@ def test_unknown_arithmetic_is_refused(tiny_models_dir):
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@needs_tensorflow
 def test_a_used_model_can_be_copied(tiny_models_dir, duplicate):
     model, pixels = codec.Model(tiny_models_dir / "tiny-1", "bfloat16"), photograph(20, 20)
     data = model.compress(pixels, effort=1)
@@ -228,11 +282,11 @@ def test_a_used_model_can_be_copied(tiny_models_dir, duplicate):
     assert other.arithmetic == "bfloat16" and other.compress(pixels, effort=1) == data
 
 
-def test_pixel_limit(tiny, tiny_models_dir):
+def test_pixel_limit(tiny, tiny_models_dir, runtime):
     data = tiny.compress(photograph(30, 30))
     with pytest.raises(BitstreamError, match="30×30.*--max_pixels"):
-        codec.decompress(data, tiny_models_dir, max_pixels=899)
-    assert codec.decompress(data, tiny_models_dir, max_pixels=900).pixels.shape == (30, 30, 3)
+        codec.decompress(data, tiny_models_dir, runtime=runtime, max_pixels=899)
+    assert codec.decompress(data, tiny_models_dir, runtime=runtime, max_pixels=900).pixels.shape == (30, 30, 3)
 
 
 @pytest.mark.parametrize(
@@ -263,13 +317,14 @@ def test_models_are_found(tiny_models_dir, tmp_path, monkeypatch):
         codec.load(str(tmp_path / "tiny-1"))
 
 
-def test_broken_models_are_errors(tiny_models_dir, tmp_path):
+def test_broken_models_are_errors(tiny_models_dir, tmp_path, runtime):
     folder = tmp_path / "tiny-1"
     shutil.copytree(tiny_models_dir / "tiny-1", folder)
-    (folder / "decoder" / "1" / "saved_model.pb").write_bytes(b"broken")
-    data = codec.load("tiny-1", tmp_path).compress(photograph(20, 20))
+    for file in (folder / "decoder" / "1").glob("*.*"):
+        file.write_bytes(b"broken")
+    data = codec.load("tiny-1", tmp_path, runtime=runtime).compress(photograph(20, 20))
     with pytest.raises(ModelError, match="decoder of tiny-1 cannot be loaded"):
-        codec.decompress(data, tmp_path)
+        codec.decompress(data, tmp_path, runtime=runtime)
     (folder / "model.json").write_text('{"name": "tiny-1"}')
     with pytest.raises(ModelError, match="model.json is damaged"):
         codec.load("tiny-1", tmp_path)
@@ -367,7 +422,7 @@ def test_strict_target_that_no_model_reaches():
         codec.compress_to_bpp([FixedRate(10)], np.zeros([10, 10, 3], np.uint8), 0.5, True)
 
 
-def test_decoding_needs_no_encoder_and_import_needs_no_tensorflow(tiny, tiny_models_dir, tmp_path):
+def test_decoding_needs_no_encoder_and_import_needs_no_tensorflow(tiny, tiny_models_dir, runtime, tmp_path):
     shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
     shutil.rmtree(tmp_path / "tiny-1" / "encoder")
     (tmp_path / "a.tfci").write_bytes(tiny.compress(photograph(40, 30)))
@@ -375,11 +430,12 @@ def test_decoding_needs_no_encoder_and_import_needs_no_tensorflow(tiny, tiny_mod
 import sys
 from balle2017 import codec, tfci
 assert "tensorflow" not in sys.modules
-print(codec.decompress(open("a.tfci", "rb").read(), ".").pixels.shape)
+print(codec.decompress(open("a.tfci", "rb").read(), ".", runtime=sys.argv[1]).pixels.shape)
+assert ("tensorflow" in sys.modules) == (sys.argv[1] == "tensorflow")
 """
     root = str(pathlib.Path(codec.__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, runtime],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,

@@ -11,6 +11,7 @@ import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream
+from conftest import export_for_all, needs_tensorflow
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
@@ -23,11 +24,9 @@ def golden_models_dir(tmp_path_factory):
     sys.path.insert(0, str(FOLDER))
     import make
 
-    from balle2017.saved_model.writing import export
-
     folder = tmp_path_factory.mktemp("golden")
     for name in make.TINY:
-        export(make.load_rate_point(name), folder / name)
+        export_for_all(make.load_rate_point(name), folder / name)
     return folder
 
 
@@ -36,14 +35,14 @@ def folder_of(path, golden_models_dir):
 
 
 @pytest.mark.parametrize("path", FILES, ids=os.path.basename)
-def test_golden_files_decode_to_the_same_latents(path, golden_models_dir):
+def test_golden_files_decode_to_the_same_latents(path, golden_models_dir, runtime):
     data = pathlib.Path(path).read_bytes()
     contents = bitstream.unpack(data)
     folder = folder_of(path, golden_models_dir)
     with np.load(path[: -len("tfci")] + "npz") as expected:
-        latents = codec.load(contents.model, folder).decode_latents(contents)
+        latents = codec.load(contents.model, folder, runtime=runtime).decode_latents(contents)
         np.testing.assert_array_equal(latents, expected["latents"])
-        decoded = codec.decompress(data, folder)
+        decoded = codec.decompress(data, folder, runtime=runtime)
         assert np.abs(decoded.pixels.astype(int) - expected["pixels"]).max() <= 1
     assert decoded.metadata["EXIF"].startswith(b"II*\0")
 
@@ -60,8 +59,8 @@ from balle2017.container import bitstream
 path, folder, out = sys.argv[1:]
 data = open(path, "rb").read()
 contents = bitstream.unpack(data)
-model = codec.load(contents.model, folder or None)
-decoded = codec.decompress(data, folder or None).pixels
+model = codec.load(contents.model, folder or None, runtime="tensorflow")
+decoded = codec.decompress(data, folder or None, runtime="tensorflow").pixels
 np.savez(
     out,
     latents=model.decode_latents(contents),
@@ -71,6 +70,7 @@ np.savez(
 """
 
 
+@needs_tensorflow
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=os.path.basename)
 def test_threads_and_onednn_change_pixels_by_one_level_at_most(path, golden_models_dir, tmp_path):

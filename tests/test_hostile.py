@@ -17,10 +17,10 @@ from PIL import Image
 
 from balle2017 import codec
 from balle2017.container import bitstream
-from balle2017.container.bitstream import Bitstream, BitstreamError
+from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 from balle2017.pictures import images
-from conftest import random_rate_point
-from test_codec import photograph
+from conftest import export_for_all, needs_tensorflow, random_rate_point
+from test_codec import assert_alike, photograph
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FUZZ = dict(
@@ -32,19 +32,19 @@ FUZZ = dict(
 
 
 @pytest.fixture(scope="module")
-def good(tiny_models_dir):
+def good(tiny_models_dir, runtime):
     """A small file, with metadata."""
-    return codec.load("tiny-1", tiny_models_dir).compress(photograph(60, 40), {"EXIF": b"II*\0"})
+    return codec.load("tiny-1", tiny_models_dir, runtime=runtime).compress(photograph(60, 40), {"EXIF": b"II*\0"})
 
 
 def sealed(body):
     return body + struct.pack("<I", zlib.crc32(body))
 
 
-def outcome(data, folder, salvage=False):
+def outcome(data, folder, runtime, salvage=False):
     """Decodes; returns a picture of the announced size, or `None` after a clear error."""
     try:
-        decoded = codec.decompress(data, folder, max_pixels=10**6, salvage=salvage)
+        decoded = codec.decompress(data, folder, max_pixels=10**6, salvage=salvage, runtime=runtime)
     except (BitstreamError, codec.ModelError) as error:
         assert str(error).endswith(".") and "\n" not in str(error)
         return None
@@ -54,41 +54,41 @@ def outcome(data, folder, salvage=False):
     return decoded
 
 
-def test_truncated_at_every_byte(good, tiny_models_dir):
+def test_truncated_at_every_byte(good, tiny_models_dir, runtime):
     for length in range(len(good)):
-        assert outcome(good[:length], tiny_models_dir) is None
+        assert outcome(good[:length], tiny_models_dir, runtime) is None
 
 
-def test_every_bit_flipped(good, tiny_models_dir):
+def test_every_bit_flipped(good, tiny_models_dir, runtime):
     for bit in range(8 * len(good)):
         broken = bytearray(good)
         broken[bit // 8] ^= 1 << bit % 8
-        assert outcome(bytes(broken), tiny_models_dir) is None
+        assert outcome(bytes(broken), tiny_models_dir, runtime) is None
         assert bitstream.salvage(bytes(broken))[0] == bitstream.unpack(good)
 
 
-def test_every_bit_of_the_header_flipped_and_sealed_again(good, tiny_models_dir):
+def test_every_bit_of_the_header_flipped_and_sealed_again(good, tiny_models_dir, runtime):
     for bit in range(8 * 60):
         broken = bytearray(good[:-4])
         broken[bit // 8] ^= 1 << bit % 8
-        outcome(sealed(bytes(broken)), tiny_models_dir)
+        outcome(sealed(bytes(broken)), tiny_models_dir, runtime)
 
 
-def test_trailing_garbage_and_other_formats(good, tiny_models_dir):
+def test_trailing_garbage_and_other_formats(good, tiny_models_dir, runtime):
     png = io.BytesIO()
     Image.new("RGB", (9, 9)).save(png, "PNG")
     for data in (good + b"\0", good + good, good[:-4], b"\0" * 100, png.getvalue(), b""):
-        assert outcome(data, tiny_models_dir) is None
+        assert outcome(data, tiny_models_dir, runtime) is None
 
 
-def test_random_bytes_in_valid_slices_are_found_out(good, tiny_models_dir):
+def test_random_bytes_in_valid_slices_are_found_out(good, tiny_models_dir, runtime):
     random = np.random.default_rng(0)
     contents = bitstream.unpack(good)
     for _ in range(30):
         # Of the right length they could be a picture; a good code wastes no strings.
         slices = [random.bytes(random.integers(150, 300)) for _ in contents.slices]
         data = bitstream.pack(dataclasses.replace(contents, slices=slices))
-        assert outcome(data, tiny_models_dir) is None
+        assert outcome(data, tiny_models_dir, runtime) is None
 
 
 def lying_header(width, height, slice_length, rest):
@@ -108,22 +108,20 @@ def lying_header(width, height, slice_length, rest):
         (60000, 2**20, 65535),
     ],
 )
-def test_dimensions_that_lie_allocate_nothing(width, height, slice_length, tiny_models_dir):
+def test_dimensions_that_lie_allocate_nothing(width, height, slice_length, tiny_models_dir, runtime):
     data = lying_header(width, height, slice_length, bytes(3000))
     tracemalloc.start()
     for salvage in (False, True):
-        assert outcome(data, tiny_models_dir, salvage) is None
+        assert outcome(data, tiny_models_dir, runtime, salvage) is None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2e6
 
 
-def test_a_slice_that_ends_in_an_escape_ends(tmp_path):
-    from balle2017.saved_model.writing import export
-
+def test_a_slice_that_ends_in_an_escape_ends(tmp_path, runtime):
     # tensorflow-compression's own decoder would count the zeros behind its end for ever.
     rate_point = random_rate_point("plain-1", num_classes=1)
-    export(rate_point, tmp_path / "plain-1")
+    export_for_all(rate_point, tmp_path / "plain-1")
     tables = rate_point.tables
     escape = int(tables.cdfs[tables.active[0]][0, -2])
     contents = Bitstream(
@@ -139,18 +137,39 @@ def test_a_slice_that_ends_in_an_escape_ends(tmp_path):
 import sys
 from balle2017 import codec
 try:
-    codec.decompress(sys.stdin.buffer.read(), sys.argv[1])
+    codec.decompress(sys.stdin.buffer.read(), sys.argv[1], runtime=sys.argv[2])
 except codec.DamagedError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
+        [sys.executable, "-c", program, str(tmp_path), runtime],
         input=bitstream.pack(contents),
         env={**os.environ, "PYTHONPATH": ROOT},
         capture_output=True,
         timeout=100,
     )
     assert done.stdout == b"Slice 1 of 1 holds no valid data.\n"
+
+
+@needs_tensorflow
+def test_both_runtimes_say_the_same(tiny_models_dir, tiny_rate_point):
+    random = np.random.default_rng(3)
+    contents = bitstream.unpack(codec.load("tiny-1", tiny_models_dir).compress(photograph(120, 90)))
+    for _ in range(20):
+        slices = list(contents.slices)
+        for index in random.integers(len(slices), size=random.integers(1, 4)):
+            slices[index] = random.choice([slices[index][:-1], random.bytes(40), b"", slices[0]])
+        data = bitstream.pack(dataclasses.replace(contents, slices=slices))
+        said, saved = [], []
+        for runtime in ("tensorflow", "onnx"):
+            try:
+                codec.decompress(data, tiny_models_dir, runtime=runtime)
+                said.append(None)
+            except DamagedError as error:
+                said.append((str(error), error.slices))
+            saved.append(codec.decompress(data, tiny_models_dir, salvage=True, runtime=runtime))
+        assert said[0] == said[1] and saved[0].notices == saved[1].notices
+        assert_alike(saved[0].pixels, saved[1].pixels)
 
 
 FILE = bitstream.pack(
@@ -211,7 +230,7 @@ def test_fuzzed_files_at_length(data):
     parses_or_explains(data)
 
 
-def fuzz_slices(examples, folder, rate_point):
+def fuzz_slices(examples, folder, runtime, rate_point):
     @settings(max_examples=examples, **FUZZ)
     @given(st.data())
     def fuzz(data):
@@ -229,19 +248,19 @@ def fuzz_slices(examples, folder, rate_point):
         contents.slices = data.draw(
             st.lists(st.binary(max_size=50), min_size=count, max_size=count)
         )
-        outcome(bitstream.pack(contents), folder)
-        outcome(bitstream.pack(contents), folder, salvage=True)
+        outcome(bitstream.pack(contents), folder, runtime)
+        outcome(bitstream.pack(contents), folder, runtime, salvage=True)
 
     fuzz()
 
 
-def test_fuzzed_slices(tiny_models_dir, tiny_rate_point):
-    fuzz_slices(50, tiny_models_dir, tiny_rate_point)
+def test_fuzzed_slices(tiny_models_dir, runtime, tiny_rate_point):
+    fuzz_slices(50, tiny_models_dir, runtime, tiny_rate_point)
 
 
 @pytest.mark.slow
-def test_fuzzed_slices_at_length(tiny_models_dir, tiny_rate_point):
-    fuzz_slices(3000, tiny_models_dir, tiny_rate_point)
+def test_fuzzed_slices_at_length(tiny_models_dir, runtime, tiny_rate_point):
+    fuzz_slices(3000, tiny_models_dir, runtime, tiny_rate_point)
 
 
 def fuzz_pictures(examples):

@@ -7,10 +7,10 @@ from balle2017.saved_model import stored_arrays
 from conftest import random_rate_point
 from test_codec import photograph
 
-onnx_graphs = pytest.importorskip(
-    "balle2017.saved_model.onnx_graphs", reason="onnx, which writes the graphs, is not installed"
-)
+pytest.importorskip("onnx", reason="onnx, which writes the graphs, is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from balle2017.saved_model.onnx_writing import export
 
 
 def with_full_gammas(rate_point, seed=5):
@@ -24,15 +24,11 @@ def with_full_gammas(rate_point, seed=5):
 
 
 def sessions(rate_point, folder):
-    found = []
-    for half, build in (("encoder", onnx_graphs.analysis), ("decoder", onnx_graphs.synthesis)):
-        (folder / half).mkdir()
-        index = stored_arrays.write(folder / half, stored_arrays.of_half(rate_point, half))
-        exponents = onnx_graphs.Exponents(rate_point.gdn_alpha, rate_point.gdn_epsilon)
-        onnx_graphs.write(folder / half / "graph.onnx", build(index, exponents))
-        assert (folder / half / "graph.onnx").stat().st_size < 6000
-        found.append(onnxruntime.InferenceSession(str(folder / half / "graph.onnx")))
-    return found
+    """Both transforms, as the runtime onnx would load them."""
+    export(rate_point, folder / "model")
+    files = folder / "model/encoder/1/analysis.onnx", folder / "model/decoder/1/synthesis.onnx"
+    assert all(file.stat().st_size < 6000 for file in files)
+    return [onnxruntime.InferenceSession(str(file)) for file in files]
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["float32", "float16"])
@@ -67,7 +63,7 @@ def test_gdn_of_all_stages(tmp_path):
     rate_point = random_rate_point()
     one = [np.ones(rate_point.num_latents, np.float32)]
     zero = [np.zeros([rate_point.num_latents] * 2, np.float32)]
-    plain = sessions(rate_point, _made(tmp_path / "two"))
+    plain = sessions(rate_point, tmp_path / "two")
     for transform in (rate_point.analysis, rate_point.synthesis):
         behind = transform is rate_point.analysis
         transform.betas = transform.betas + one if behind else one + transform.betas
@@ -75,11 +71,11 @@ def test_gdn_of_all_stages(tmp_path):
     pixels = photograph(64, 48)[None]
     latents = plain[0].run(None, {"pixels": pixels})[0]
     # Divided by 1, latents are what they were; by 2, they are half of it.
-    full = sessions(rate_point, _made(tmp_path / "three"))
+    full = sessions(rate_point, tmp_path / "three")
     np.testing.assert_array_equal(full[0].run(None, {"pixels": pixels})[0], latents)
     rate_point.analysis.betas[2] = 4 * one[0]
     rate_point.synthesis.betas[0] = 4 * one[0]
-    full = sessions(rate_point, _made(tmp_path / "scaled"))
+    full = sessions(rate_point, tmp_path / "scaled")
     np.testing.assert_allclose(full[0].run(None, {"pixels": pixels})[0], latents / 2, atol=0.76)
     expected = plain[1].run(None, {"latents": 2 * latents})[0].astype(int)
     assert np.abs(full[1].run(None, {"latents": latents})[0] - expected).max() <= 1
@@ -92,8 +88,3 @@ def test_latents_and_pixels_are_clipped(tmp_path):
     latents = encoder.run(None, {"pixels": photograph(16, 16)[None]})[0]
     assert (latents == 2**20).all()
     assert set(np.unique(decoder.run(None, {"latents": latents})[0])) <= {0, 255}
-
-
-def _made(folder):
-    folder.mkdir()
-    return folder

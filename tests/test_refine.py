@@ -62,7 +62,7 @@ def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
     model = codec.load("tiny-1", tiny_models_dir)
     latents = coded_latents(model, photograph(120, 90)).reshape(-1, tiny_rate_point.num_latents)
     bits = float(refine.Refiner(tiny_rate_point).bits(latents[None].astype(np.float32)))
-    slices = model._encode_slices(latents)
+    slices = model.runtime.encode_slices(latents)
     assert abs(8 * sum(map(len, slices)) - bits) <= 16 * len(slices)
 
 

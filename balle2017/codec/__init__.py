@@ -4,22 +4,23 @@
     data = codec.load("bls2017-mse-4").compress(pixels)
     pixels = codec.decompress(data).pixels
 
-TensorFlow is imported when the first transform runs, not with this package.
+Two runtimes do the same, with TensorFlow or without; what a model needs is imported when it first runs.
 """
 
 from balle2017.codec.checks import MAX_EFFORT
 from balle2017.codec.compression import DEFAULT_MODEL, compress
 from balle2017.codec.decompression import Decoded, Decompression, decompress
-from balle2017.codec.model import ARITHMETIC, Model
+from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError
 from balle2017.codec.rate_search import compress_to_bpp
 from balle2017.codec.registry import MODELS_VARIABLE, list_models, load, load_family, models_dir
-from balle2017.codec.runtime import tensorflow
+from balle2017.codec.runtime import RUNTIMES, has_tensorflow
+from balle2017.codec.tensorflow_runtime import ARITHMETIC, tensorflow
 from balle2017.container.bitstream import BitstreamError, DamagedError
 from balle2017.pictures.images import ImageError
 
 __all__ = [
-    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "BitstreamError", "DamagedError", "Decoded",
-    "Decompression", "ImageError", "Model", "ModelError", "compress", "compress_to_bpp", "decompress", "list_models",
-    "load", "load_family", "models_dir", "tensorflow",
+    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
+    "Decoded", "Decompression", "ImageError", "Model", "ModelError", "compress", "compress_to_bpp", "decompress",
+    "has_tensorflow", "list_models", "load", "load_family", "models_dir", "tensorflow",
 ]  # fmt: skip

@@ -5,7 +5,9 @@ from balle2017.codec.registry import load
 DEFAULT_MODEL = "bls2017-mse-4"
 
 
-def compress(pixels, model=DEFAULT_MODEL, path=None, metadata=None, effort=0, arithmetic="float32") -> bytes:
+def compress(
+    pixels, model=DEFAULT_MODEL, path=None, metadata=None, effort=0, arithmetic="float32", runtime="auto"
+) -> bytes:
     """Codes a picture with an installed model.
 
     Args:
@@ -13,9 +15,9 @@ def compress(pixels, model=DEFAULT_MODEL, path=None, metadata=None, effort=0, ar
       model: Name of the model, or the path of an exported one.
       path: Folder of models, see `models_dir`.
       metadata, effort: See `Model.compress`.
-      arithmetic: See `load`.
+      arithmetic, runtime: See `load`.
 
     Raises:
       ModelError: If there is no such model. Otherwise as `Model.compress`.
     """
-    return load(model, path, arithmetic).compress(pixels, metadata, effort)
+    return load(model, path, arithmetic, runtime).compress(pixels, metadata, effort)

@@ -29,13 +29,13 @@ class Decoded(NamedTuple):
 
 
 def decompress(
-    data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"
+    data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto"
 ) -> Decoded:
     """Decodes a file with the model that it names.
 
     Args and errors are those of `Decompression`.
     """
-    decoded = Decompression(data, path, max_pixels, salvage, arithmetic)
+    decoded = Decompression(data, path, max_pixels, salvage, arithmetic, runtime)
     pixels = decoded.whole()
     return Decoded(pixels, decoded.model, decoded.metadata, decoded.notices, decoded.lost)
 
@@ -49,7 +49,7 @@ class Decompression:
       max_pixels: Larger pictures are refused before anything is allocated.
       salvage: Whether to decode what is left of a damaged file; the notices
         then say what is lost. Lost latents repeat those above them.
-      arithmetic: See `load`.
+      arithmetic, runtime: See `load`.
 
     Attributes:
       shape: `(height, width, channels)`.
@@ -63,7 +63,9 @@ class Decompression:
       ModelError: If the model is not installed, or another one made the file.
     """
 
-    def __init__(self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32"):
+    def __init__(
+        self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto"
+    ):
         self.notices, self.lost = [], []
         self._causes = []
         if salvage:
@@ -83,7 +85,7 @@ class Decompression:
         self.model = self._contents.model
         self.metadata = self._contents.metadata
         self._salvage = salvage
-        self._decoder = load(self.model, path, arithmetic)
+        self._decoder = load(self.model, path, arithmetic, runtime)
         self._decoder.check(self._contents)
 
     def whole(self):

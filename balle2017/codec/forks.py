@@ -22,7 +22,7 @@ def not_after_fork(function):
         first = first or os.getpid()
         if os.getpid() != first:
             raise ForkError(
-                "TensorFlow was used before this process was forked, and would hang in it: start processes by"
+                "The codec was used before this process was forked, and would hang in it: start processes by"
                 ' multiprocessing.get_context("spawn"), or fork them before the first picture.'
             )
         return function()

@@ -10,14 +10,10 @@ from balle2017.codec import tiling
 from balle2017.codec.checks import MAX_EFFORT, positive, whole_effort
 from balle2017.codec.latent_reader import LatentReader
 from balle2017.codec.model_info import ModelError, RateError, read_info
-from balle2017.codec.runtime import tensorflow
+from balle2017.codec.runtime import open_runtime, tensorflow_for_effort
 from balle2017.container import bitstream
 from balle2017.container.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
 from balle2017.pictures.images import ImageError
-
-# What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
-# factors of products are rounded; files stay compatible, pixels differ a little.
-ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
 
 
 class Model:
@@ -26,30 +22,28 @@ class Model:
     Attributes:
       folder: Where it is.
       arithmetic: See `load`.
+      runtime: What runs it, a `TensorflowRuntime` or an `OnnxRuntime`.
       info: The contents of `model.json`.
       name, channels, num_latents, slice_length, fingerprint: From it.
     """
 
-    def __init__(self, folder, arithmetic="float32"):
+    def __init__(self, folder, arithmetic="float32", runtime="auto"):
         self.folder = pathlib.Path(folder)
         self.arithmetic = arithmetic
-        if arithmetic not in ARITHMETIC:
-            raise ValueError(f"Arithmetic is {' or '.join(ARITHMETIC)}, not {arithmetic!r}.")
-        self._suffix = ARITHMETIC[arithmetic]
         self.info = read_info(self.folder)
         self.name = self.info["name"]
         self.channels = self.info["channels"]
         self.num_latents = self.info["num_latents"]
         self.slice_length = self.info["slice_length"]
         self.fingerprint = self.info["fingerprint"]
-        self._signatures = {}
-        self._lock = threading.Lock()
+        self._asked_for = runtime
+        self.runtime = open_runtime(runtime, self.folder, self.info, arithmetic)
         self._refiner = None
         self._refiner_lock = threading.Lock()
 
     def __reduce__(self):
         # What has been loaded is loaded again where a copy is used.
-        return Model, (self.folder, self.arithmetic)
+        return Model, (self.folder, self.arithmetic, self._asked_for)
 
     def compress(
         self,
@@ -124,7 +118,7 @@ class Model:
 
     def count_steps(self, pixels, effort):
         """How many steps `compress` reports to its `progress`."""
-        tensorflow()
+        tensorflow_for_effort()
         from balle2017.codec import refine
 
         rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
@@ -162,17 +156,17 @@ class Model:
             while len(waiting) + len(band) > run:
                 count = run - len(waiting)
                 full = np.concatenate([waiting, band[:count]])
-                contents.slices += self._encode_slices(full)
+                contents.slices += self.runtime.encode_slices(full)
                 waiting, band = waiting[:0], band[count:]
             waiting = np.concatenate([waiting, band])
             # Not while the next band is made: two of them would be twice the memory.
             del band
-        contents.slices += self._encode_slices(waiting)
+        contents.slices += self.runtime.encode_slices(waiting)
         return bitstream.pack(contents)
 
     def _refinement(self, pixels):
         """The latents of a picture at effort 0, to be refined."""
-        tensorflow()
+        tensorflow_for_effort()
         from balle2017.codec import refine
         from balle2017.model import transforms
         from balle2017.saved_model import reading
@@ -188,7 +182,7 @@ class Model:
                 # Transforms may be computed otherwise than when the model was exported.
                 test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
                 test = test[:, :, : self.channels]
-                latents = self._call("encoder", "latents", pixels=test[None])["latents"][0]
+                latents = self.runtime.analyze(test, exact=True)
                 if np.abs(refiner.analyze(test.astype(np.float32)) - latents).max() > 0.6:
                     raise ModelError(
                         f"{self.name} was exported by another version of this package and takes"
@@ -209,8 +203,7 @@ class Model:
             latents = np.empty([bottom - top, width, self.num_latents], np.int32)
             for left, right in cols:
                 x0, x1 = tiling.widen(left, right, width, tiling.ANALYSIS_CONTEXT)
-                tile = source[:, STRIDE * x0 : STRIDE * x1]
-                tile = self._transform("encoder", "latents", pixels=tile[None])["latents"][0]
+                tile = self.runtime.analyze(source[:, STRIDE * x0 : STRIDE * x1])
                 latents[:, left:right] = tile[top - y0 : bottom - y0, left - x0 : right - x0]
             del source, tile
             yield latents
@@ -252,8 +245,8 @@ class Model:
             band = np.empty([below - STRIDE * top, contents.width, contents.channels], np.uint8)
             for left, right in cols:
                 x0, x1 = tiling.widen(left, right, width, tiling.SYNTHESIS_CONTEXT)
-                tile = self._transform("decoder", "synthesize", latents=latents[None, :, x0:x1])
-                tile = tile["pixels"][0, STRIDE * (top - y0) :, STRIDE * (left - x0) :]
+                tile = self.runtime.synthesize(latents[:, x0:x1])
+                tile = tile[STRIDE * (top - y0) :, STRIDE * (left - x0) :]
                 target = band[:, STRIDE * left : STRIDE * right]
                 target[:] = tile[: target.shape[0], : target.shape[1]]
             del latents, tile, target
@@ -295,43 +288,4 @@ class Model:
         Returns:
           int32 `[num_positions, filters]`, and whether each slice is valid, bool `[slices]`.
         """
-        outputs = self._call(
-            "decoder",
-            "decode_slices",
-            slices=np.array(slices, object),
-            slice_length=np.int32(slice_length),
-            num_positions=np.int32(num_positions),
-        )
-        return outputs["latents"], outputs["valid"]
-
-    def _encode_slices(self, latents):
-        return list(self._call("encoder", "encode_slices", latents=latents)["slices"])
-
-    def _transform(self, half, signature, **inputs):
-        return self._call(half, signature + self._suffix, **inputs)
-
-    def _call(self, half, signature, **inputs):
-        """Runs a signature of the encoder or the decoder, arrays to arrays."""
-        tf = tensorflow()
-        with self._lock:
-            if half not in self._signatures:
-                folder = self.folder / half / "1"
-                try:
-                    # The object owns the signatures, so it is kept.
-                    loaded = tf.saved_model.load(str(folder))
-                except (OSError, ValueError, KeyError, tf.errors.OpError):
-                    raise ModelError(
-                        f"The {half} of {self.name} cannot be loaded from {folder}."
-                    ) from None
-                self._signatures[half] = loaded
-            try:
-                function = self._signatures[half].signatures[signature]
-            except KeyError:
-                raise ModelError(
-                    f"The {half} of {self.name} has no signature {signature}: export it again."
-                ) from None
-        try:
-            outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError from error
-        return {key: value.numpy() for key, value in outputs.items()}
+        return self.runtime.decode_slices(slices, slice_length, num_positions)

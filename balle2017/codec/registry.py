@@ -40,28 +40,30 @@ def scan(path=None) -> Tuple[List[dict], List[ModelError]]:
     return sorted(found, key=lambda info: (_family(info["name"]), info["lambda"])), problems
 
 
-def load(name, path=None, arithmetic="float32") -> Model:
+def load(name, path=None, arithmetic="float32", runtime="auto") -> Model:
     """The model of a name, or in a folder, loaded once.
 
     Args:
       name: For example `bls2017-mse-4`, or the path of an exported model.
       path: Folder of models, see `models_dir`.
       arithmetic: "float32", or "bfloat16", which is faster on processors that multiply it.
+      runtime: "onnx" (without TensorFlow), "tensorflow", or "auto", the quickest to start of those
+        that are installed. Both read and write the same files.
 
     Raises:
-      ModelError: If there is none.
+      ModelError: If there is none, or nothing that runs it.
     """
     name = os.fspath(name)
     if os.path.basename(name) != name:
-        return _load(name, arithmetic)
+        return _load(name, arithmetic, runtime)
     folder = models_dir(path) / name
     if not (folder / "model.json").is_file():
         raise ModelError(_no_model(name, path))
     _read_named(folder)
-    return _load(folder, arithmetic)
+    return _load(folder, arithmetic, runtime)
 
 
-def load_family(name, path=None, arithmetic="float32") -> List[Model]:
+def load_family(name, path=None, arithmetic="float32", runtime="auto") -> List[Model]:
     """All models of a family such as `bls2017-mse`, by ascending λ.
 
     Raises:
@@ -70,26 +72,26 @@ def load_family(name, path=None, arithmetic="float32") -> List[Model]:
     names = [info["name"] for info in list_models(path)]
     members = [member for member in names if _family(member) == name]
     if members:
-        return [load(member, path, arithmetic) for member in members]
+        return [load(member, path, arithmetic, runtime) for member in members]
     if name in names:
         raise ModelError(f"{name} is one model; a rate is for its family: {_family(name)}.")
     families = sorted({_family(member) for member in names})
     raise ModelError(f"There is no family of models {name} in {models_dir(path)}{_known(name, families)}.")
 
 
-def _load(folder, arithmetic):
+def _load(folder, arithmetic, runtime):
     folder = os.path.abspath(folder)
     try:
         # A model that is exported again is another one.
         stamp = os.stat(os.path.join(folder, "model.json")).st_mtime_ns
     except OSError:
         stamp = None
-    return _load_once(folder, arithmetic, stamp)
+    return _load_once(folder, arithmetic, runtime, stamp)
 
 
 @functools.lru_cache(maxsize=16)
-def _load_once(folder, arithmetic, _):
-    return Model(folder, arithmetic)
+def _load_once(folder, arithmetic, runtime, _):
+    return Model(folder, arithmetic, runtime)
 
 
 def _read_named(folder):

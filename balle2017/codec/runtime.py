@@ -1,26 +1,61 @@
-"""TensorFlow as the codec needs it: imported when the first transform runs, and quiet."""
+"""What runs a model: TensorFlow, or onnxruntime and NumPy. Both read and write the same files."""
 
-import functools
 import importlib.util
-import os
-import sys
 
-from balle2017.codec.forks import not_after_fork
+from balle2017.codec.model_info import ModelError
+from balle2017.codec.onnx_runtime import OnnxRuntime
+from balle2017.codec.tensorflow_runtime import ARITHMETIC, TensorflowRuntime, tensorflow
+
+# By the time to the first picture, which is what `auto` takes.
+_BY_START = (OnnxRuntime, TensorflowRuntime)
+RUNTIMES = ("auto", *(runtime.name for runtime in _BY_START))
 
 
-@not_after_fork
-@functools.lru_cache(maxsize=None)
-def tensorflow():
-    """TensorFlow with the range coder's ops, imported without its messages."""
-    # 3 silences what TensorFlow says about GPUs that are not there; a crash still speaks.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+def open_runtime(name, folder, info, arithmetic="float32"):
+    """The runtime of a model.
 
-    if "tensorflow_compression" not in sys.modules:
-        # Only the ops: the package itself imports tensorflow-probability, half a second of it.
-        # By the path that the package names, as TensorFlow loads each path once.
-        (package,) = importlib.util.find_spec("tensorflow_compression").submodule_search_locations
-        ops = os.path.join(package, "python/ops", "../../cc/libtensorflow_compression.so")
-        tf.load_op_library(ops)
-    tf.get_logger().setLevel("ERROR")
-    return tf
+    Args:
+      name: One of `RUNTIMES`; "auto" is the quickest to start of those that are there.
+      folder: Of the model.
+      info: The contents of its `model.json`.
+      arithmetic: "float32", or "bfloat16", which only TensorFlow computes with.
+
+    Raises:
+      ModelError: If it is not installed, or the model was not exported for it.
+      ValueError: If there is no such runtime or arithmetic.
+    """
+    if name not in RUNTIMES:
+        raise ValueError(f"There is no runtime {name!r}, only {', '.join(RUNTIMES)}.")
+    if arithmetic not in ARITHMETIC:
+        raise ValueError(f"Arithmetic is {' or '.join(ARITHMETIC)}, not {arithmetic!r}.")
+    if arithmetic != "float32" and name == "onnx":
+        raise ModelError(f"The runtime onnx does not compute with {arithmetic}, only tensorflow does.")
+    only = "tensorflow" if arithmetic != "float32" else name
+    sentences = []
+    for runtime in _BY_START:
+        if only not in ("auto", runtime.name):
+            continue
+        sentence = runtime.lacks(folder, info)
+        if sentence is None:
+            return runtime(folder, info) if runtime is OnnxRuntime else runtime(folder, info, arithmetic)
+        sentences.append(sentence)
+    raise ModelError(" ".join(sentences))
+
+
+def has_tensorflow(infos):
+    """Whether TensorFlow runs models, of each of which there are the contents of `model.json`."""
+    return all(TensorflowRuntime.lacks(None, info) is None for info in infos)
+
+
+def tensorflow_for_effort():
+    """TensorFlow, any version.
+
+    Raises:
+      ModelError: If it is not installed.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ModelError(
+            "An effort above 0 needs TensorFlow, which is not installed: pip install 'balle2017[tensorflow]',"
+            " or take effort 0."
+        )
+    return tensorflow()

@@ -93,6 +93,13 @@ def make_parser():
         help="factors of the transforms' products; bfloat16 is about twice as fast on processors"
         " that multiply it, and a little less exact (default: %(default)s)",
     )
+    files.add_argument(
+        "--runtime",
+        choices=codec.RUNTIMES,
+        default="auto",
+        help="onnx runs without TensorFlow and starts at once, tensorflow is quicker with many pictures;"
+        " the files are the same (default: the quicker of those that are installed)",
+    )
 
     sub = commands.add_parser(
         "compress",

@@ -29,6 +29,7 @@ class Options:
       max_pixels: Larger pictures are refused.
       salvage: Whether `decompress` decodes what is left of a damaged file.
       arithmetic: "float32" or "bfloat16", see `codec.load`.
+      runtime: "auto", "onnx" or "tensorflow", see `codec.load`.
     """
 
     model: Optional[str] = None
@@ -42,6 +43,7 @@ class Options:
     max_pixels: int = images.MAX_PIXELS
     salvage: bool = False
     arithmetic: str = "float32"
+    runtime: str = "auto"
 
 
 @dataclasses.dataclass
@@ -112,7 +114,12 @@ def decompress(data, options, format="PNG") -> Result:
       bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
     """
     decoded = codec.Decompression(
-        data, options.models_dir, options.max_pixels, options.salvage, options.arithmetic
+        data,
+        options.models_dir,
+        options.max_pixels,
+        options.salvage,
+        options.arithmetic,
+        options.runtime,
     )
     if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
         out = tempfile.SpooledTemporaryFile(_BUFFER)
@@ -133,6 +140,5 @@ def candidates(options):
     Raises:
       codec.ModelError: If there is none.
     """
-    if options.target_bpp is None:
-        return [codec.load(options.model, options.models_dir, options.arithmetic)]
-    return codec.load_family(options.model, options.models_dir, options.arithmetic)
+    how = options.model, options.models_dir, options.arithmetic, options.runtime
+    return [codec.load(*how)] if options.target_bpp is None else codec.load_family(*how)

@@ -1,5 +1,7 @@
 """The subcommands of `balle2017`, each from its parsed arguments to an exit status."""
 
+import dataclasses
+import functools
 import io
 import os
 import shutil
@@ -13,6 +15,9 @@ from balle2017.commands import convert, folders
 from balle2017.container import bitstream
 from balle2017.files import streams, writing
 from balle2017.pictures import formats, images
+
+# From so many files on, `--runtime auto` is TensorFlow.
+_MANY_FILES = 50
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -44,7 +49,8 @@ def compress(args):
     if args.out:
         return _run_folder(
             args,
-            lambda source, _: convert.compress(source, options),
+            options,
+            lambda source, _, options: convert.compress(source, options),
             formats.extensions(),
             ".tfci",
         )
@@ -84,12 +90,12 @@ def decompress(args):
     """`decompress`, of one file or many."""
     options = _options(args, salvage=args.salvage)
 
-    def convert_path(source, target):
+    def convert_path(source, target, options=options):
         data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
         return convert.decompress(data, options, _format_of(target))
 
     if args.out:
-        return _run_folder(args, convert_path, {".tfci"}, ".png")
+        return _run_folder(args, options, convert_path, {".tfci"}, ".png")
     source, target, status = _source_and_target(args, ".png")
     if status:
         return status
@@ -124,8 +130,18 @@ def _options(args, **options):
         models_dir=args.models_dir,
         max_pixels=args.max_pixels,
         arithmetic=args.arithmetic,
+        runtime=args.runtime,
         **options,
     )
+
+
+def _for_many(options, number):
+    """The options for a number of files: with many, what is quicker for each makes up for a longer start."""
+    if options.runtime != "auto" or number < _MANY_FILES:
+        return options
+    if not codec.has_tensorflow(codec.list_models(options.models_dir)):
+        return options
+    return dataclasses.replace(options, runtime="tensorflow")
 
 
 def _source_and_target(args, suffix):
@@ -191,7 +207,7 @@ def _run_one(source, target, convert_source, args):
     return INCOMPLETE if result.damaged else DONE
 
 
-def _run_folder(args, convert_path, extensions, suffix):
+def _run_folder(args, options, convert_path, extensions, suffix):
     if args.verbose:
         return _complain("--verbose is for a single file.", USAGE)
     found = folders.find(args.paths, extensions, args.out, suffix)
@@ -203,7 +219,8 @@ def _run_folder(args, convert_path, extensions, suffix):
         writing.make_folder(args.out)
     except OSError as error:
         return _complain(_explain(error), USAGE)
-    summary = folders.run(found.files, convert_path, args.jobs, args.overwrite, _explain, args.command)
+    convert_file = functools.partial(convert_path, options=_for_many(options, len(found.files)))
+    summary = folders.run(found.files, convert_file, args.jobs, args.overwrite, _explain, args.command)
     summary.failures += [(error.filename, _explain(error)) for error in found.errors]
     for path, notice in summary.notices:
         _complain(notice, DONE, path)

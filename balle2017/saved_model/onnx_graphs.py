@@ -5,11 +5,12 @@ alone (from float16 to float32, and upsampling kernels to those of 3×3 convolut
 a runtime evaluates once, when it loads the graph.
 """
 
-from typing import NamedTuple
+import os
 
 from onnx import TensorProto, helper
 
 from balle2017.model.weights import PIXEL_SCALE, STRIDES
+from balle2017.saved_model.stored_arrays import GRAPHS
 
 _MAX_LATENT = 2**20
 # What onnxruntime and onnxruntime-web have known for years.
@@ -18,19 +19,12 @@ _TYPES = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT}
 _BYTES = {"float16": 2, "float32": 4}
 
 
-class Exponents(NamedTuple):
-    """Those of GDN: α is 2 or 1, ε is ½ or 1."""
-
-    alpha: float
-    epsilon: float
-
-
-def analysis(index, exponents):
+def analysis(index, alpha, epsilon):
     """The analysis transform, with rounding: `pixels` uint8 `[1, h, w, C]`, `latents` int32 `[1, h/16, w/16, M]`.
 
     Args:
       index: The contents of `arrays.json`.
-      exponents: `Exponents`.
+      alpha, epsilon: Exponents of GDN: 2 or 1, ½ or 1.
 
     Returns:
       An `onnx.ModelProto`.
@@ -50,7 +44,7 @@ def analysis(index, exponents):
         pads = [before, before, after, after]
         x = graph.node("Conv", x, kernel, bias, strides=[stride, stride], pads=pads)
         if stage < graph.count("betas"):
-            x = graph.node("Div", x, _pool(graph, x, stage, exponents))
+            x = graph.node("Div", x, _pool(graph, x, stage, alpha, epsilon))
     latents = graph.shape(f"kernels/{len(STRIDES) - 1}")[3]
     limits = graph.scalar(-_MAX_LATENT), graph.scalar(_MAX_LATENT)
     return graph.finished(
@@ -60,7 +54,7 @@ def analysis(index, exponents):
     )
 
 
-def synthesis(index, exponents):
+def synthesis(index, alpha, epsilon):
     """The synthesis transform, with rounding: `latents` int32 `[1, h, w, M]`, `pixels` uint8 `[1, 16 h, 16 w, C]`.
 
     Args and the result are those of `analysis`.
@@ -74,7 +68,7 @@ def synthesis(index, exponents):
     first_normalized = len(STRIDES) - graph.count("betas")
     for stage, stride in enumerate(reversed(STRIDES)):
         if stage >= first_normalized:
-            x = graph.node("Mul", x, _pool(graph, x, stage - first_normalized, exponents))
+            x = graph.node("Mul", x, _pool(graph, x, stage - first_normalized, alpha, epsilon))
         kernel, bias = graph.array(f"kernels/{stage}"), graph.array(f"biases/{stage}")
         if stage == last:
             kernel = graph.node("Mul", kernel, graph.scalar(PIXEL_SCALE))
@@ -91,19 +85,28 @@ def synthesis(index, exponents):
     )
 
 
-def write(path, model):
-    """Writes a graph beside the file that holds its weights."""
-    with open(path, "wb") as file:
+def write_half(path, half, index, rate_point):
+    """Writes the graph of an encoder or a decoder beside the file that holds its weights.
+
+    Args:
+      path: The folder of that file.
+      half: "encoder" or "decoder".
+      index: The contents of `arrays.json`.
+      rate_point: A `RatePoint`, of which only GDN's exponents are looked at.
+    """
+    build = {"encoder": analysis, "decoder": synthesis}[half]
+    model = build(index, rate_point.gdn_alpha, rate_point.gdn_epsilon)
+    with open(os.path.join(path, GRAPHS[half]), "wb") as file:
         file.write(model.SerializeToString())
 
 
-def _pool(graph, x, stage, exponents):
+def _pool(graph, x, stage, alpha, epsilon):
     """What GDN divides by, and IGDN multiplies with (`transforms.gdn`)."""
-    power = graph.node("Mul", x, x) if exponents.alpha == 2 else graph.node("Abs", x)
+    power = graph.node("Mul", x, x) if alpha == 2 else graph.node("Abs", x)
     gamma = graph.node("Transpose", graph.array(f"gammas/{stage}"), perm=[1, 0])
     gamma = graph.node("Reshape", gamma, graph.integers(*graph.shape(f"gammas/{stage}"), 1, 1))
     pool = graph.node("Conv", power, gamma, graph.array(f"betas/{stage}"))
-    return pool if exponents.epsilon == 1 else graph.node("Sqrt", pool)
+    return pool if epsilon == 1 else graph.node("Sqrt", pool)
 
 
 def _phase_kernel(graph, kernel, shape, stride):

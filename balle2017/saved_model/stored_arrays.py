@@ -22,6 +22,8 @@ INDEX = "arrays.json"
 # Where there is no SavedModel, the arrays have a file of their own.
 DATA = "arrays.bin"
 TRANSFORMS = {"encoder": "analysis", "decoder": "synthesis"}
+# Beside them, the transform's graph, which refers to the arrays.
+GRAPHS = {half: f"{transform}.onnx" for half, transform in TRANSFORMS.items()}
 _TYPES = {"float16": "<f2", "float32": "<f4", "int32": "<i4"}
 _ALIGNMENT = 64
 

@@ -5,9 +5,7 @@ There are two runtimes with the same signatures and the same files, bit for bit:
 TensorFlow's core, so that any TensorFlow Serving runs it.
 """
 
-import json
 import os
-import shutil
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from balle2017.entropy.graph import CONSTANT
 from balle2017.entropy.stock_coder import StockCoder
 from balle2017.entropy.tfc_coder import TfcCoder
-from balle2017.files.writing import new_folder
-from balle2017.saved_model import onnx_graphs, stored_arrays, warmup
+from balle2017.saved_model import folder, onnx_graphs, stored_arrays, warmup
 from balle2017.saved_model.signatures import Decoder, Encoder
 
 RUNTIMES = ("tfc", "stock")
@@ -38,10 +35,7 @@ def export(rate_point, directory, runtime="tfc"):
       directory: Path whose last part should be the rate point's name.
       runtime: "tfc" or "stock".
     """
-    directory = os.path.abspath(directory)
-    os.makedirs(os.path.dirname(directory), exist_ok=True)
-    temporary = new_folder(os.path.dirname(directory))
-    try:
+    with folder.replacing(directory) as temporary:
         data = warmup.pictures(rate_point.channels)
         for part in (Encoder, Decoder):
             signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
@@ -53,17 +47,9 @@ def export(rate_point, directory, runtime="tfc"):
                 warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
                 # What the encoder makes of the pictures warms up the decoder.
                 data = signatures["serving_default"](data)[part.OUTPUT]
-        # A decoder says itself what it is, as it may outlive the rest.
-        for folder in (temporary, os.path.join(temporary, Decoder.NAME, "1")):
-            with open(os.path.join(folder, "model.json"), "w") as file:
-                json.dump(_describe(rate_point, runtime), file, indent=2)
-                file.write("\n")
+        folder.describe(rate_point, runtime, temporary)
         if runtime == "tfc":
             np.savez_compressed(os.path.join(temporary, "prior.npz"), **rate_point.prior)
-        _replace(temporary, directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def make_coder(tables, runtime):
@@ -92,36 +78,4 @@ def _write_index(path, rate_point, half):
     with open(file, "wb") as opened:
         opened.write(model.SerializeToString(deterministic=True))
     index = stored_arrays.index(path, stored_arrays.of_half(rate_point, half))
-    name = stored_arrays.TRANSFORMS[half]
-    graph = getattr(onnx_graphs, name)(
-        index, onnx_graphs.Exponents(rate_point.gdn_alpha, rate_point.gdn_epsilon)
-    )
-    onnx_graphs.write(os.path.join(path, f"{name}.onnx"), graph)
-
-
-def _replace(source, directory):
-    """Renames a folder to one that may exist already."""
-    if not os.path.isdir(directory):
-        os.rename(source, directory)
-        return
-    old = new_folder(os.path.dirname(directory))
-    os.rename(directory, os.path.join(old, "old"))
-    os.rename(source, directory)
-    shutil.rmtree(old)
-
-
-def _describe(rate_point, runtime):
-    return {
-        "name": rate_point.name,
-        "lambda": rate_point.lmbda,
-        "num_filters": rate_point.num_filters,
-        "num_latents": rate_point.num_latents,
-        "channels": rate_point.channels,
-        "slice_length": rate_point.slice_length,
-        "gdn_alpha": rate_point.gdn_alpha,
-        "gdn_epsilon": rate_point.gdn_epsilon,
-        "num_classes": rate_point.tables.num_classes,
-        "fingerprint": rate_point.fingerprint(),
-        "runtime": runtime,
-        **rate_point.info,
-    }
+    onnx_graphs.write_half(path, half, index, rate_point)
