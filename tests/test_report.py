@@ -133,3 +133,24 @@ def test_report_in_a_browser(browser):
     assert "scale(4)" in find("#image-right").get_attribute("style")
 
     assert browser.get_log("browser") == []
+
+
+def test_report_fits_a_telephone(browser, page):
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.get(page.as_uri())
+        assert browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [390, 390]
+        # What is wider, tables and zoomed pictures, scrolls inside of its own box.
+        wide = browser.execute_script(
+            "return [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, #stage, svg')"
+            " && e.getBoundingClientRect().right > 390).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert wide == []
+        small = browser.execute_script(
+            "return [...document.querySelectorAll('svg text')].filter(e => e.getBoundingClientRect().height < 9)"
+            ".map(e => e.textContent)"
+        )
+        assert small == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
