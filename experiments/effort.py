@@ -171,9 +171,8 @@ def main(argv):
     print("\n" + "\n".join(lines))
     out = pathlib.Path(FLAGS.out)
     kodak.save(draw(rows), out / "kodak.png")
-    table = ["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]
-    writing.write_text(out / "kodak.md", "
-".join(table))
+    document = ["# Encoder effort on Kodak", "", *lines, "", "![Curve](kodak.png)", ""]
+    writing.write_text(out / "kodak.md", "\n".join(document))
     results.update_part(pathlib.Path(FLAGS.measurements), "\n".join(lines), "effort")
 
 
@@ -187,4 +186,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer("target_effort", 1, "Effort of --target_bpp.", 1, codec.MAX_EFFORT)
     flags.DEFINE_string("out", str(kodak.ROOT / "docs/effort"), "Folder for table and curve.")
     kodak.define_measurements_flag()
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

@@ -114,4 +114,5 @@ if __name__ == "__main__":
     kodak.define_flags("filters.png")
     flags.DEFINE_string("model", None, "Name of the model; by default the middle one.")
     flags.DEFINE_float("step", 8.0, "How far the latent is moved, in quantizer steps.")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

@@ -59,4 +59,5 @@ def main(argv):
 
 if __name__ == "__main__":
     kodak.define_flags("rate_distortion.png")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

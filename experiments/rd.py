@@ -282,4 +282,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("readme", str(kodak.ROOT / "README.md"), "File whose part between the markers is replaced.")
     flags.DEFINE_bool("report", True, "Write the HTML report, too.")
     flags.DEFINE_integer("viewer_images", 6, "How many images the report shows in its viewer.")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

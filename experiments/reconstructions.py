@@ -79,4 +79,5 @@ if __name__ == "__main__":
     kodak.define_flags("reconstructions.png")
     flags.DEFINE_list("pictures", ["05", "15", "21"], "Images by name, without the suffix.")
     flags.DEFINE_float("bpp", 0.2, "Rate to aim at; the model nearest to it sets the size for the others.")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

@@ -93,4 +93,5 @@ def draw(dots):
 if __name__ == "__main__":
     kodak.define_flags("relaxation.png")
     flags.DEFINE_integer("side", 768, "Only this much of the middle of each image is taken.")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)

@@ -138,4 +138,5 @@ def draw(lmbdas, rows):
 
 if __name__ == "__main__":
     kodak.define_flags("variational_bound.png")
+    flags.adopt_module_key_flags(kodak)
     app.run(main)
