@@ -21,13 +21,13 @@ PHOTOGRAPHS = os.path.join(ROOT, "..", "shared", "images", "train", "*", "*")
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--models_dir")
+    parser.add_argument("--models_dir", help="folder of models")
     parser.add_argument("--photographs", default=PHOTOGRAPHS, help="glob of pictures")
     parser.add_argument("--number", type=int, default=120, help="pictures in the folder")
     parser.add_argument(
         "--single", type=int, default=6, help="pictures with a process of their own"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="files at once")
     args = parser.parse_args()
     found = sorted(glob.glob(args.photographs))
     found = found[:: max(1, len(found) // args.number)][: args.number]

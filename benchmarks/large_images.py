@@ -27,12 +27,12 @@ LIMIT_GIB = 2
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--models_dir")
+    parser.add_argument("--models_dir", help="folder of models")
     parser.add_argument(
         "--photographs", default=PHOTOGRAPHS, help="glob of pictures to put together"
     )
-    parser.add_argument("--megapixels", nargs="+", type=float, default=[0.4, 3, 6, 12, 25, 50, 100])
-    parser.add_argument("--out", default="results/large_images")
+    parser.add_argument("--megapixels", nargs="+", type=float, default=[0.4, 3, 6, 12, 25, 50, 100], help="sizes")
+    parser.add_argument("--out", default="results/large_images", help="where figures and picture go")
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -44,9 +44,9 @@ class QuickAvif(baselines.Avif):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="bls2017-mse-4")
-    parser.add_argument("--models_dir")
-    parser.add_argument("--image", default=os.path.join(ROOT, "examples", "kodak-23.png"))
+    parser.add_argument("--model", default="bls2017-mse-4", help="name of a rate point")
+    parser.add_argument("--models_dir", help="folder of models")
+    parser.add_argument("--image", default=os.path.join(ROOT, "examples", "kodak-23.png"), help="picture")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no 12 megapixels")
     parser.add_argument("--json", default="results/bench.json", help="where all times go")
     parser.add_argument("--update", action="store_true", help="put the tables into docs/measurements.md")

@@ -35,9 +35,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=8, help="images a step")
     parser.add_argument("--size", type=int, default=256, help="side of an image in pixels")
-    parser.add_argument("--filters", type=int, default=128)
+    parser.add_argument("--filters", type=int, default=128, help="filters of every stage")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of four steps of each")
-    parser.add_argument("--out", default="results/benchmarks/training.json")
+    parser.add_argument("--out", default="results/benchmarks/training.json", help="where the figures go")
     args = parser.parse_args()
 
     use_threads_well()
