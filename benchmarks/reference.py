@@ -7,8 +7,8 @@
 import tensorflow as tf
 import tensorflow_compression as tfc
 
+from balle2017.model.network import PIXEL_SCALE
 from balle2017.model.prior import FactorizedPrior, set_prior_parameters
-from balle2017.model.transforms import PIXEL_SCALE
 
 def _stage(filters, size, stride, up, bias, activation):
     strides = dict(strides_up=stride) if up else dict(strides_down=stride)

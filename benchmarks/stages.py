@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.container import bitstream
-from balle2017.model.transforms import analysis_stages, pad_to_multiple, synthesis_stages
-from balle2017.model.weights import STRIDE
+from balle2017.model.network import STRIDE
+from balle2017.model.operations import pad_to_multiple
+from balle2017.model.transforms import analysis_operations, synthesis_operations
 from balle2017.pictures import images
 
 
@@ -35,11 +36,11 @@ def stages(model, rate_point, path, dtype):
         tf.constant(pixels[None]),
     )
     form = rate_point.gdn_alpha, rate_point.gdn_epsilon, dtype
-    for stage in analysis_stages(rate_point.analysis, *form):
-        is_kernel = stage.matrix.ndim == 4
-        stride = stage.function.keywords["stride"] if is_kernel else 1
-        name = f"{stage.name}: {_size(stage)}, ↓{stride}" if is_kernel else stage.name
-        x = _add(encoding, name, stage.function, x, stage.matrix.size / stride**2)
+    for operation in analysis_operations(rate_point.analysis, *form):
+        is_kernel = operation.matrix.ndim == 4
+        stride = operation.function.keywords["stride"] if is_kernel else 1
+        name = f"{operation.name}: {_size(operation)}, ↓{stride}" if is_kernel else operation.name
+        x = _add(encoding, name, operation.function, x, operation.matrix.size / stride**2)
     x = _add(encoding, "quantization", lambda x: tf.cast(tf.round(x), tf.int32), x)
     latents = x.numpy()
     data = model.compress(pixels)
@@ -54,17 +55,17 @@ def stages(model, rate_point, path, dtype):
         ("range coding", lambda: model.decode_latents(contents), 0),
     ]
     x = tf.cast(x, tf.float32)
-    for stage in synthesis_stages(rate_point.synthesis, *form):
-        is_kernel = stage.matrix.ndim == 4
-        name = f"{stage.name}: {_size(stage)}, ↑{stage.function.keywords['stride']}" if is_kernel else stage.name
-        x = _add(decoding, name, stage.function, x, stage.matrix.size)
+    for operation in synthesis_operations(rate_point.synthesis, *form):
+        is_kernel = operation.matrix.ndim == 4
+        name = f"{operation.name}: {_size(operation)}, ↑{operation.function.keywords['stride']}" if is_kernel else operation.name
+        x = _add(decoding, name, operation.function, x, operation.matrix.size)
     _add(decoding, "rounding", lambda x: tf.saturate_cast(tf.round(x), tf.uint8), x)
     decoding.append(("PNG encoding", lambda: images.write(io.BytesIO(), pixels), 0))
     return encoding, decoding
 
 
-def _size(stage):
-    return f"{len(stage.matrix)}×{len(stage.matrix)}"
+def _size(operation):
+    return f"{len(operation.matrix)}×{len(operation.matrix)}"
 
 
 def _add(steps, name, function, x, products=0):

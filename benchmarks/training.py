@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from balle2017.model.objective import RateDistortionModel
-from balle2017.model.transforms import processor_has_bfloat16
+from balle2017.model.operations import processor_has_bfloat16
 from balle2017.training.loop import use_threads_well
 from balle2017.training.soap import SOAP
 from reference import ReferenceModel  # beside this file

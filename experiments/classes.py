@@ -19,7 +19,7 @@ from balle2017.entropy import competition
 from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables, table_bits
 from balle2017.files.writing import write_text
-from balle2017.model.weights import STRIDE
+from balle2017.model.network import STRIDE
 from balle2017.saved_model import reading
 from balle2017.training import photographs
 import kodak

@@ -3,8 +3,8 @@
     python experiments/filters.py
 
 Takes a few seconds a model. Rows: first filters of the analysis; last filters of the synthesis;
-what one latent of each channel adds to a gray picture; γ of the two GDN and the
-two IGDN stages. Everything is sorted by energy.
+what one latent of each channel adds to a gray picture; γ of every GDN and
+IGDN. Everything is sorted by energy.
 """
 
 from absl import app, flags
@@ -59,7 +59,7 @@ def main(argv):
     rate_point = rate_points[names.index(FLAGS.model) if FLAGS.model else len(names) // 2]
 
     first = rate_point.analysis.kernels[0].transpose(3, 0, 1, 2)
-    last = rate_point.synthesis.kernels[2].transpose(3, 0, 1, 2)
+    last = rate_point.synthesis.kernels[-1].transpose(3, 0, 1, 2)
     first, first_energy, first_order = strongest_first(first)
     last, last_energy, last_order = strongest_first(last)
     active = rate_point.tables.active
@@ -72,16 +72,18 @@ def main(argv):
           f" {len(active)} of {rate_point.num_latents} latents active")  # fmt: skip
     print(f"90 % of the energy of the first filters is in {half(first_energy)}, of the last in {half(last_energy)}.")
     pools = [*rate_point.analysis.gammas, *rate_point.synthesis.gammas]
-    for title, gamma in zip(("GDN 1", "GDN 2", "IGDN 1", "IGDN 2"), pools):
+    each = len(pools) // 2
+    titles = [f"{kind} {number + 1}" for kind in ("GDN", "IGDN") for number in range(each)]
+    for title, gamma in zip(titles, pools):
         diagonal = np.trace(gamma) / max(gamma.sum(), 1e-12)
         print(f"{title}: {100 * diagonal:.0f} % of the weights' sum lies on the diagonal, largest weight {gamma.max():.3g},"
               f" {100 * np.mean(gamma > 0.01 * gamma.max()):.0f} % of the weights above a hundredth of it")  # fmt: skip
 
     figure = plt.figure(figsize=(14, 11.5), layout="constrained")
-    grid = figure.add_gridspec(3, 4, height_ratios=[1.0, 1.0, 1.0])
+    grid = figure.add_gridspec(3, len(pools), height_ratios=[1.0, 1.0, 1.0])
     panels = [
-        (grid[0, :2], mosaic(first, 16), "First filters of the analysis, 9×9×3, strongest first"),
-        (grid[0, 2:], mosaic(last, 16), "Last filters of the synthesis, 9×9×3, strongest first"),
+        (grid[0, :each], mosaic(first, 16), "First filters of the analysis, 9×9×3, strongest first"),
+        (grid[0, each:], mosaic(last, 16), "Last filters of the synthesis, 9×9×3, strongest first"),
         (grid[1, :], mosaic(reach[:60, 8:72, 8:72], 15),
          f"What a latent of {FLAGS.step:g} adds to a gray picture, 64×64 pixels, strongest first"),
     ]
@@ -91,16 +93,15 @@ def main(argv):
         axis.set_title(title, fontsize=10, loc="left")
         axis.axis("off")
     # Those of the first analysis and last synthesis stage in the order of their filters above.
-    orders = [first_order, None, None, last_order]
+    orders = [first_order, *[None] * (len(pools) - 2), last_order]
     for index, (gamma, order) in enumerate(zip(pools, orders)):
         order = np.argsort(-np.diag(gamma)) if order is None else order
         axis = figure.add_subplot(grid[2, index])
-        # Relative to the largest: the four stages differ by orders of magnitude.
+        # Relative to the largest: they differ by orders of magnitude.
         peak = max(float(gamma.max()), 1e-12)
         shown = np.maximum(gamma[np.ix_(order, order)] / peak, 1e-4)
         image = axis.imshow(shown, cmap="magma", interpolation="nearest", norm=LogNorm(1e-4, 1))
-        name = ("GDN 1", "GDN 2", "IGDN 1", "IGDN 2")[index]
-        axis.set_title(f"γ of {name}, largest {peak:.2g}", fontsize=10, loc="left")
+        axis.set_title(f"γ of {titles[index]}, largest {peak:.2g}", fontsize=10, loc="left")
         axis.set_xlabel("normalized channel", fontsize=8)
         axis.set_ylabel("weighs with", fontsize=8)
         axis.tick_params(labelsize=7)

@@ -37,24 +37,24 @@ KINDS = {"GDN": "#d1495b", "ReLU": "#2b7bba", "none": "#8a6d3b"}
 
 def make_model(kind):
     """A `RateDistortionModel` whose transforms have another nonlinearity in the place of GDN."""
-    def apply(stages, x):
-        for stage in stages:
-            if kind == "GDN" or stage.name.startswith("convolution"):
-                x = stage.function(x)
+    def apply(operations, x):
+        for operation in operations:
+            if kind == "GDN" or operation.name.startswith("convolution"):
+                x = operation.function(x)
             elif kind == "ReLU":
                 x = tf.nn.relu(x)
         return x
 
     class Analysis(transforms.AnalysisTransform):
         def call(self, pixels):
-            return apply(transforms.analysis_stages(self.plain_weights(), 2, 0.5), pixels)
+            return apply(transforms.analysis_operations(self.plain_weights(), 2, 0.5), pixels)
 
     class Synthesis(transforms.SynthesisTransform):
         def call(self, latents):
-            return apply(transforms.synthesis_stages(self.plain_weights(), 2, 0.5), latents)
+            return apply(transforms.synthesis_operations(self.plain_weights(), 2, 0.5), latents)
 
-    model = RateDistortionModel(FLAGS.lmbda, FLAGS.num_filters)
-    settings = (FLAGS.num_filters, FLAGS.num_filters, 3, 2, 0.5, "float32")
+    model = RateDistortionModel(FLAGS.lmbda, FLAGS.num_filters, prior="factorized")
+    settings = (FLAGS.num_filters, FLAGS.num_filters, 3, 2, 0.5, "float32", 2)
     model.analysis, model.synthesis = Analysis(*settings), Synthesis(*settings)
     model.analysis.build([None, None, None, 3])
     model.synthesis.build([None, None, None, FLAGS.num_filters])

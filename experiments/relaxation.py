@@ -29,20 +29,20 @@ def measure(rate_point, pixels, seed):
       `[[bpp, MSE] with noise, [bpp, MSE] with rounding]`.
     """
     import tensorflow as tf
-    from balle2017.model.prior import FactorizedPrior, set_prior_parameters
+    from balle2017.model.competing_prior import prior_of
+    from balle2017.model.objective import bottleneck_of
     from balle2017.model.transforms import analyze, synthesize
 
-    prior = FactorizedPrior(batch_shape=[rate_point.num_latents])
-    set_prior_parameters(prior, rate_point.prior)
+    bottleneck = bottleneck_of(prior_of(rate_point.prior))
+    tf.random.set_seed(seed)
     exponents = rate_point.gdn_alpha, rate_point.gdn_epsilon
     latents = analyze(pixels, rate_point.analysis, *exponents)
-    noise = tf.random.stateless_uniform(tf.shape(latents), [seed, 0], -0.5, 0.5)
     result = []
-    for coded in (latents + noise, tf.round(latents)):
-        bits = -tf.reduce_sum(prior.log_prob(coded)) / np.log(2)
+    for noisy in (True, False):
+        coded, bits = bottleneck(latents, training=noisy)
         reconstruction = synthesize(coded, rate_point.synthesis, *exponents)
         mse = tf.reduce_mean(tf.math.squared_difference(reconstruction, pixels))
-        result.append([float(bits) / (pixels.shape[1] * pixels.shape[2]), float(mse)])
+        result.append([float(bits[0]) / (pixels.shape[1] * pixels.shape[2]), float(mse)])
     return result
 
 

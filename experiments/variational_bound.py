@@ -9,7 +9,8 @@ posterior q(ỹ | x) is uniform of width 1 around g_a(x). Then, in nats,
     E_q[ log q(ỹ | x) - log p(ỹ) - log p(x | ỹ) ]  ≥  -log p(x)
          = 0            = rate · ln 2   = λ · distortion · pixels · ln 2 + constant
 
-so that the training loss is this bound divided by pixels · ln 2, but for a
+with classes of positions that compete, p(ỹ) is p(ỹ, k), whose k is a function of x, so that log q has no part of
+it. So the training loss is this bound divided by pixels · ln 2, but for a
 constant that no weight appears in. Each term is evaluated by TensorFlow
 Probability's densities and checked against the loss that training computes.
 """
@@ -41,8 +42,8 @@ def terms(rate_point, images, seed):
     """
     import tensorflow as tf
     import tensorflow_probability as tfp
-    from balle2017.model.objective import RateDistortionModel
-    from balle2017.model.prior import set_prior_parameters
+    from balle2017.model.competing_prior import prior_of
+    from balle2017.model.objective import RateDistortionModel, bottleneck_of
 
     channels = rate_point.channels
     model = RateDistortionModel(
@@ -52,10 +53,12 @@ def terms(rate_point, images, seed):
         rate_point.gdn_alpha,
         rate_point.gdn_epsilon,
         num_latents=rate_point.num_latents,
+        num_gdns=len(rate_point.analysis.betas),
     )
     model.analysis.set_plain_weights(rate_point.analysis)
     model.synthesis.set_plain_weights(rate_point.synthesis)
-    set_prior_parameters(model.prior, rate_point.prior)
+    model.prior = prior_of(rate_point.prior)
+    model.bottleneck = bottleneck_of(model.prior)
 
     # The same seed gives the same noise twice: to the loss, and to the densities.
     tf.random.set_seed(seed)
@@ -76,11 +79,23 @@ def terms(rate_point, images, seed):
 
     return {
         "posterior": total(posterior.log_prob(noisy) + np.float32(width)),
-        "prior": -total(model.prior.log_prob(noisy)),
+        "prior": -total(log_prior(model.prior, latents, noisy)),
         "likelihood": -total(likelihood.log_prob(images)),
         "constant": channels / 2 * np.log(2 * np.pi * variance),
         "loss": float(loss),
     }
+
+
+def log_prior(prior, latents, noisy):
+    """log p(ỹ), by TensorFlow Probability's densities where classes compete: then of ỹ and its classes."""
+    import tensorflow as tf
+    import tensorflow_compression as tfc
+
+    if not hasattr(prior, "choose"):
+        return prior.log_prob(noisy)
+    classes = prior.choose(tf.round(latents))
+    density = tfc.NoisyLogistic(tf.gather(prior.loc, classes), tf.exp(tf.gather(prior.log_scale, classes)))
+    return tf.reduce_sum(density.log_prob(noisy), -1) - np.log(2) * prior.class_bits(classes)
 
 
 def main(argv):

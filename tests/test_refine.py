@@ -197,7 +197,7 @@ def test_what_cannot_be_refined_says_so(tiny_stock_dir, tiny_models_dir, monkeyp
     monkeypatch.setattr("balle2017.model.transforms.PIXEL_SCALE", 255.0)
     with pytest.raises(ModelError, match="another version"):
         codec.Model(tiny_models_dir / "tiny-1").compress(pixels, effort=1)
-    assert len(refine.STAGES) == codec.MAX_EFFORT
+    assert len(refine.DESCENTS) == codec.MAX_EFFORT
 
 
 def test_command(family_dir, tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import numpy as np
 from balle2017.codec.forks import not_after_fork
 from balle2017.codec.model_info import ModelError
 from balle2017.entropy.numpy_coder import NumpyCoder
-from balle2017.model.weights import STRIDE
+from balle2017.model.network import STRIDE
 from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.stored_arrays import GRAPHS
 

@@ -22,19 +22,21 @@ import tensorflow as tf
 
 from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables
-from balle2017.model.transforms import analyze, pad_to_multiple, synthesize
-from balle2017.model.weights import STRIDE
+from balle2017.model import network
+from balle2017.model.network import STRIDE
+from balle2017.model.operations import pad_to_multiple
+from balle2017.model.transforms import analyze, synthesize
 
-# A latent reaches the pixels of one block before its own and two after it, which depend on latents
-# up to three away: what a tile must see of its surroundings.
-_REACH = (1, 2)
-CONTEXT = 3
+# A latent reaches the pixels of blocks before its own and after it, which depend on latents further
+# away: what a tile must see of its surroundings.
+_REACH = network.context()
+CONTEXT = sum(_REACH)
 # Steps between two looks at the Lagrangian of the rounded latents.
 _LOOK = 50
 
 
-class Stage(NamedTuple):
-    """Some steps of descent.
+class Descent(NamedTuple):
+    """Some steps of it.
 
     Attributes:
       steps: Number of steps.
@@ -51,23 +53,23 @@ class Stage(NamedTuple):
 
 
 # Effort n runs the first n. Found by measurement on training photographs.
-STAGES = (
-    Stage(3, 0.1, 0.5, 0.2, False),
-    Stage(8, 0.1, 1.0, 0.2, False),
-    Stage(16, 0.1, 2.0, 0.2, False),
-    Stage(32, 0.08, 1.0, 0.4, True),
-    Stage(64, 0.06, 1.0, 0.4, True),
-    Stage(100, 0.06, 1.0, 0.4, True),
-    Stage(120, 0.06, 1.0, 0.4, True),
-    Stage(140, 0.06, 1.0, 0.4, True),
-    Stage(160, 0.05, 1.0, 0.4, True),
+DESCENTS = (
+    Descent(3, 0.1, 0.5, 0.2, False),
+    Descent(8, 0.1, 1.0, 0.2, False),
+    Descent(16, 0.1, 2.0, 0.2, False),
+    Descent(32, 0.08, 1.0, 0.4, True),
+    Descent(64, 0.06, 1.0, 0.4, True),
+    Descent(100, 0.06, 1.0, 0.4, True),
+    Descent(120, 0.06, 1.0, 0.4, True),
+    Descent(140, 0.06, 1.0, 0.4, True),
+    Descent(160, 0.05, 1.0, 0.4, True),
 )
 # Steepness of the odds of the two integers as functions of y − ⌊y⌋.
 _SCALE = 2.3
 # What effort 2 adds to a search for a size, whose steps are its own already: half of what effort 3 does.
-_HALF = STAGES[2]._replace(steps=8)
+_HALF = DESCENTS[2]._replace(steps=8)
 # What follows a change of λ when the latents have been refined already.
-_TUNING = Stage(6, 0.05, 0.5, 0.2, False)
+_TUNING = Descent(6, 0.05, 0.5, 0.2, False)
 # How many λ are tried for a file's size.
 _SEARCH_STEPS = 24
 # How far from its target the logarithm of a size may be for a search between bounds.
@@ -197,12 +199,12 @@ class Refinement:
         What is kept is the best, the latents so far included.
 
         Args:
-          effort: 1 to `len(STAGES)`.
+          effort: 1 to `len(DESCENTS)`.
           lmbda: λ of bits per pixel + λ · MSE.
           progress: Function of the steps done since its last call, and of the Lagrangian of the
             part worked on, in bits per pixel.
         """
-        self._run(STAGES[self._effort : effort], lmbda, progress=progress)
+        self._run(DESCENTS[self._effort : effort], lmbda, progress=progress)
         self._effort = max(self._effort, effort)
 
     def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004):
@@ -215,7 +217,7 @@ class Refinement:
         Args:
           target: Size in bytes.
           lmbda: λ to begin with.
-          effort: 1 to `len(STAGES)`.
+          effort: 1 to `len(DESCENTS)`.
           encode: Function of latents to the bytes of a file.
           strict: Whether the target must not be exceeded.
           tolerance: Relative error in size that ends the search.
@@ -224,11 +226,11 @@ class Refinement:
           The bytes of the file that comes closest.
         """
         best = _Closest(target, strict, tolerance)
-        found, refined = self._search(STAGES[1:2], lmbda, encode, best)
+        found, refined = self._search(DESCENTS[1:2], lmbda, encode, best)
         if effort == 1:
             return best.data
         best = _Closest(target, strict, tolerance)
-        refined._run((_HALF,) if effort == 2 else STAGES[2:effort], found)
+        refined._run((_HALF,) if effort == 2 else DESCENTS[2:effort], found)
         best.add(encode(refined.latents))
         if not best.fits:
             refined._search((_TUNING,), found, encode, best)
@@ -237,8 +239,8 @@ class Refinement:
             return self.find_size(target, lmbda, effort - 1, encode, strict, tolerance)
         return best.data
 
-    def _search(self, stages, lmbda, encode, best):
-        """Finds the λ at which some stages end in a file that fits.
+    def _search(self, descents, lmbda, encode, best):
+        """Finds the λ at which some descents end in a file that fits.
 
         Returns:
           λ, and the refinement that ended there.
@@ -248,12 +250,12 @@ class Refinement:
         tries, stalled, nearest = 0, 0, math.inf
         for _ in range(_SEARCH_STEPS):
             here = start._copy()
-            here._run(stages, math.exp(x), keep_best=False)
+            here._run(descents, math.exp(x), keep_best=False)
             error = best.add(encode(here.latents))
             if best.fits:
                 break
             if abs(error) > _FAR or tries == 4:
-                # Far away, or out of these stages' reach from there, each try goes on from the last.
+                # Far away, or out of these descents' reach from there, each try goes on from the last.
                 if abs(error) > 0.99 * nearest:
                     stalled += 1
                     if stalled == 3:
@@ -277,18 +279,18 @@ class Refinement:
                 x -= min(max(1.1 * error / max(slope, 0.05), -0.6), 0.6)
         return math.exp(x), here
 
-    def _run(self, stages, lmbda, keep_best=True, progress=None):
-        # Stage by stage, so that a higher effort passes through where a lower one ends.
-        for stage in stages:
+    def _run(self, descents, lmbda, keep_best=True, progress=None):
+        # One by one, so that a higher effort passes through where a lower one ends.
+        for descent in descents:
             for tile in self._tiles:
-                self._run_tile(tile, stage, lmbda, keep_best, progress or (lambda *_: None))
+                self._run_tile(tile, descent, lmbda, keep_best, progress or (lambda *_: None))
 
     def _copy(self):
         other = object.__new__(Refinement)
         other.__dict__.update(self.__dict__, _y=self._y.copy(), latents=self.latents.copy(), _known={})
         return other
 
-    def _run_tile(self, tile, stage, lmbda, keep_best, progress):
+    def _run_tile(self, tile, descent, lmbda, keep_best, progress):
         top, bottom, left, right = tile
         own = slice(top, bottom), slice(left, right)
         rows, cols = self._widen(*tile)
@@ -319,15 +321,15 @@ class Refinement:
             progress(0, lowest)
         y = tf.constant(self._y[own])
         m = v = tf.zeros_like(y)
-        for step in range(stage.steps):
-            done = step / max(1, stage.steps - 1)
-            temperature = stage.hot * (stage.cold / stage.hot) ** done
-            rate = stage.learning_rate * (1 - 0.9 * done)
+        for step in range(descent.steps):
+            done = step / max(1, descent.steps - 1)
+            temperature = descent.hot * (descent.cold / descent.hot) ** done
+            rate = descent.learning_rate * (1 - 0.9 * done)
             numbers = [tf.constant(x, tf.float32) for x in (weight, step + 1, temperature, rate)]
-            seed = tf.constant([stage.steps, step])
-            y, m, v = refiner.steps[stage.noise](y, m, v, *place, *numbers, seed)
-            last = step + 1 == stage.steps
-            if last or (keep_best and stage.noise and (step + 1) % _LOOK == 0):
+            seed = tf.constant([descent.steps, step])
+            y, m, v = refiner.steps[descent.noise](y, m, v, *place, *numbers, seed)
+            last = step + 1 == descent.steps
+            if last or (keep_best and descent.noise and (step + 1) % _LOOK == 0):
                 z = refiner.round(y)
                 value = lagrangian(z) if keep_best else None
                 if not keep_best or value < lowest:
@@ -351,7 +353,7 @@ class Refinement:
 
 def count_steps(effort):
     """Steps of descent for each tile."""
-    return sum(stage.steps for stage in STAGES[:effort])
+    return sum(descent.steps for descent in DESCENTS[:effort])
 
 
 class _Closest:

@@ -1,19 +1,19 @@
 """How a picture of any size is worked on in parts: tiles, bands and runs of slices.
 
 Large pictures are transformed in overlapping tiles, so memory is bounded. A
-tile's context is exactly what the receptive fields take. Stage by stage, an
-analysis output j sees inputs 4j−2 … 4j+6, then 2j−1 … 2j+3 twice, which makes
-pixels 16j−14 … 16j+42 of latent j: one latent before its own block and two
-after it. Synthesis is the adjoint, so it needs two before and one after.
+tile's context is exactly what the receptive fields take (`model.network`): a
+latent depends on pixels of one block before its own and of two after it.
+Synthesis is the adjoint, so it needs two before and one after.
 Where a tile ends at the picture's border, it sees the padding that the whole
 picture sees.
 """
 
 from balle2017.container.bitstream import STRIDE
+from balle2017.model import network
 
 # Latents before and after a tile that its own latents, or pixels, depend on.
-ANALYSIS_CONTEXT = (1, 2)
-SYNTHESIS_CONTEXT = (2, 1)
+ANALYSIS_CONTEXT = network.context()
+SYNTHESIS_CONTEXT = ANALYSIS_CONTEXT[::-1]
 # Latents in a tile with its context: about a megapixel, some 200 MB of activations.
 _TILE_SIDE = 64
 _TILE_AREA = _TILE_SIDE**2

@@ -26,6 +26,10 @@ def latent_histogram(latents_of_images, num_latents, bound=1024):
     return counts
 
 
+# How the counts alone are spread over neighbouring values, where no density says it.
+_SPREAD = np.exp(-2.0 * np.abs(np.arange(-20, 21)))
+
+
 def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
     """Quantized cumulative distributions for range coding.
 
@@ -35,7 +39,8 @@ def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
     that never left one value on the training set is not coded at all.
 
     Args:
-      prior: `FactorizedPrior` of M channels.
+      prior: What has the `log_prob` of M channels, such as a `FactorizedPrior` or a `CompetingPrior`; with
+        `None` the density is that of the counts, a little spread.
       counts: int64 `[M, 2 * bound + 1]`, what `latent_histogram` returned.
       tail_mass: Probability outside of a table, left to the escape code.
       confidence: Weight of the density, in observations.
@@ -44,8 +49,12 @@ def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
       `CodingTables` of a single class.
     """
     bound = counts.shape[1] // 2
-    values = np.arange(-bound, bound + 1, dtype=np.float32)
-    density = np.exp(prior.log_prob(tf.tile(values[:, None], [1, len(counts)])).numpy().T.astype(np.float64))
+    if prior is None:
+        density = np.stack([np.convolve(count + 1e-6, _SPREAD, "same") for count in counts])
+    else:
+        values = np.arange(-bound, bound + 1, dtype=np.float32)
+        logs = prior.log_prob(tf.tile(values[:, None], [1, len(counts)]))
+        density = np.exp(logs.numpy().T.astype(np.float64))
     offsets, cdfs, constants = [], [], []
     for count, p in zip(counts, density):
         seen = np.flatnonzero(count)

@@ -208,7 +208,7 @@ class RatePoints(Codec):
         if self.effort:
             from balle2017.codec import refine
 
-            version += f"; {refine.STAGES[:self.effort]}"
+            version += f"; {refine.DESCENTS[:self.effort]}"
         return version
 
     def encode(self, pixels, quality):

@@ -8,11 +8,13 @@ with u uniform on [-½, ½) standing in for rounding while training.
 import tensorflow as tf
 import tensorflow_compression as tfc
 
+from balle2017.model.competing_prior import CompetingPrior
 from balle2017.model.prior import FactorizedPrior
 from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
 
 DISTORTIONS = ("mse", "ms_ssim")
 RELAXATIONS = ("noise", "mixed")
+PRIORS = ("competing", "factorized")
 # MS-SSIM halves the image four times, and its window takes 11 pixels of the last scale.
 MS_SSIM_MIN_SIDE = 176
 
@@ -32,6 +34,14 @@ def distortion_per_image(original, reconstruction, kind):
     return 1.0 - tf.image.ssim_multiscale(original, reconstruction, max_val=255.0)
 
 
+def bottleneck_of(prior):
+    """What makes of latents `[batch, h, w, M]` noisy or rounded ones, and their bits, under a prior of either kind."""
+    if isinstance(prior, CompetingPrior):
+        return prior
+    # Latents are rounded to integers: an offset of the grid would be absorbed by the last bias.
+    return tfc.ContinuousBatchedEntropyModel(prior, coding_rank=3, compression=False, offset_heuristic=False)
+
+
 class RateDistortionModel(tf.keras.Model):
     """Transforms and prior, optimized jointly for rate + λ · distortion.
 
@@ -48,8 +58,10 @@ class RateDistortionModel(tf.keras.Model):
         `mixed`, noise in the rate and true rounding in the distortion, whose gradient passes
         straight through it (Minnen & Singh 2020, section 3.2).
       analysis, synthesis: The transforms' layers.
-      prior: The factorized density model of the noisy latents of Ballé et al. 2018 (appendix 6.1),
-        which replaces the paper's piecewise linear one.
+      prior: The density model of the noisy latents: `competing`, a `CompetingPrior` of `num_classes`,
+        or `factorized`, one density a channel as in the paper, where the network of Ballé et al.
+        2018 (appendix 6.1) replaces the piecewise linear one.
+      bottleneck: What makes of latents noisy or rounded ones, and their bits.
     """
 
     def __init__(
@@ -63,26 +75,31 @@ class RateDistortionModel(tf.keras.Model):
         convolution_dtype="float32",
         relaxation="noise",
         num_latents=None,
+        num_gdns=3,
+        prior="competing",
+        num_classes=16,
     ):
         super().__init__()
         if distortion not in DISTORTIONS:
             raise ValueError(f"distortion is one of {DISTORTIONS}, not {distortion!r}")
         if relaxation not in RELAXATIONS:
             raise ValueError(f"relaxation is one of {RELAXATIONS}, not {relaxation!r}")
+        if prior not in PRIORS:
+            raise ValueError(f"prior is one of {PRIORS}, not {prior!r}")
         self.lmbda = lmbda
         self.distortion = distortion
         self.relaxation = relaxation
         num_latents = num_latents or num_filters
-        settings = (num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype)
+        settings = (num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype, num_gdns)
         self.analysis = AnalysisTransform(*settings, name="analysis")
         self.synthesis = SynthesisTransform(*settings, name="synthesis")
         self.analysis.build([None, None, None, channels])
         self.synthesis.build([None, None, None, num_latents])
-        self.prior = FactorizedPrior(batch_shape=[num_latents])
-        # Latents are rounded to integers: an offset of the grid would be absorbed by the last bias.
-        self.bottleneck = tfc.ContinuousBatchedEntropyModel(
-            self.prior, coding_rank=3, compression=False, offset_heuristic=False
-        )
+        if prior == "competing":
+            self.prior = CompetingPrior(num_classes, num_latents)
+        else:
+            self.prior = FactorizedPrior(batch_shape=[num_latents])
+        self.bottleneck = bottleneck_of(self.prior)
         # Each replica already returns the mean over all of them; Keras would add these up.
         self.distribute_reduction_method = "first"
         self._ms_ssim = tf.keras.metrics.Mean("ms_ssim")

@@ -16,12 +16,17 @@ class FactorizedPrior(tfc.NoisyDeepFactorized):
     """`NoisyDeepFactorized` whose log-density evaluates the network once instead of four times."""
 
     def _log_prob(self, y):
-        # p(y) = c(y + ½) − c(y − ½); on the side where c is small the difference is exact.
+        # p(y) = c(y + ½) − c(y − ½).
         logits = self.base._logits_cumulative(tf.stack([y - 0.5, y + 0.5]))
-        lower, upper = logits[0], logits[1]
-        sign = tf.stop_gradient(-tf.sign(lower + upper))
-        likelihood = tf.abs(tf.sigmoid(sign * upper) - tf.sigmoid(sign * lower))
-        return tf.math.log(tf.maximum(likelihood, LIKELIHOOD_BOUND))
+        return log_of_difference(logits[0], logits[1])
+
+
+def log_of_difference(lower, upper):
+    """log(F(upper) − F(lower)) of logits, F the logistic function, bounded from below."""
+    # On the side where F is small the difference is exact.
+    sign = tf.stop_gradient(tf.where(lower + upper > 0, -1.0, 1.0))
+    likelihood = tf.abs(tf.sigmoid(sign * upper) - tf.sigmoid(sign * lower))
+    return tf.math.log(tf.maximum(likelihood, LIKELIHOOD_BOUND))
 
 
 def prior_parameters(prior):

@@ -5,13 +5,6 @@ from typing import List
 
 import numpy as np
 
-# The analysis transform reduces each spatial axis by 4 · 2 · 2.
-STRIDES = (4, 2, 2)
-STRIDE = 16
-# Inside the transforms, typical coefficients of an orthonormal 4×4 transform are about 1 when pixels
-# are counted in units of 16 levels; GDN with β = 1 then normalizes from the first training step.
-PIXEL_SCALE = 16.0
-
 
 @dataclasses.dataclass
 class Transform:
@@ -21,9 +14,10 @@ class Transform:
     order of application (`[height, width, in, out]`); synthesis kernels are
     `[5, 5, N, M]`, `[5, 5, N, N]`, `[9, 9, C, N]` in the order of application
     (`[height, width, out, in]`, as transposed convolutions take them).
-    Stages 0 and 1 of the analysis are followed by GDN, stages 1 and 2 of the
-    synthesis are preceded by IGDN, with `betas` `[N]` and `gammas` `[N, N]`
-    (`gammas[k][j, i]`: weight of channel j in the pool of channel i).
+    Stages of the analysis are followed by GDN, stages of the synthesis preceded
+    by IGDN, with `betas` `[N]` and `gammas` `[N, N]` (`gammas[k][j, i]`: weight
+    of channel j in the pool of channel i); at the latents, where N is M, there
+    may be none: then `betas` and `gammas` are one less than `kernels`.
     """
 
     kernels: List[np.ndarray]

@@ -9,7 +9,7 @@ import os
 
 from onnx import TensorProto, helper
 
-from balle2017.model.weights import PIXEL_SCALE, STRIDES
+from balle2017.model.network import PIXEL_SCALE, STRIDES
 from balle2017.saved_model.stored_arrays import GRAPHS
 
 _MAX_LATENT = 2**20

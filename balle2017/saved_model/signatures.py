@@ -4,8 +4,9 @@ import tensorflow as tf
 
 from balle2017.container import container_graph
 from balle2017.entropy.graph import require, split_strings
-from balle2017.model.transforms import analyze, pad_to_multiple, synthesize
-from balle2017.model.weights import STRIDE
+from balle2017.model.network import STRIDE
+from balle2017.model.operations import pad_to_multiple
+from balle2017.model.transforms import analyze, synthesize
 from balle2017.saved_model.arrays import transform_constants
 
 # Larger latents do not occur; with this bound they are safe integers everywhere.

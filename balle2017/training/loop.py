@@ -14,9 +14,11 @@ import tqdm
 
 from balle2017.entropy import competition, fitting
 from balle2017.model import prior
+from balle2017.model.competing_prior import prior_of
 from balle2017.model.objective import MS_SSIM_MIN_SIDE, RateDistortionModel, distortion_per_image
-from balle2017.model.transforms import processor_has_bfloat16
-from balle2017.model.weights import STRIDE
+from balle2017.model.network import STRIDE
+from balle2017.model.operations import processor_has_bfloat16
+from balle2017.model.transforms import analyze
 from balle2017.saved_model import reading, writing
 from balle2017.saved_model.rate_point import RatePoint
 from balle2017.training import conditioning, klt, photographs
@@ -24,6 +26,8 @@ from balle2017.training.settings import EXAMPLE_IMAGES, FLAGS
 from balle2017.training.soap import SOAP
 
 VALIDATION_SIZE = 256
+# Photographs whose latents the competing densities start from.
+PRIOR_PHOTOGRAPHS = 150
 
 
 def die(sentence):
@@ -84,7 +88,7 @@ def fit_prior(model, crops, steps=400):
     """Fits the prior alone to the latents of the starting point, which joint training would take minutes for."""
     images = tf.concat(list(crops.take(3)), 0)
     latents = model.analysis(tf.cast(images, tf.float32))
-    optimizer = tf.keras.optimizers.Adam(2e-2)
+    optimizer = tf.keras.optimizers.Adam(2e-2 if FLAGS.prior == "factorized" else 3e-3)
     variables = model.prior.trainable_variables
     optimizer.build(variables)
 
@@ -101,7 +105,21 @@ def fit_prior(model, crops, steps=400):
     print(f"starting point: {float(bpp):.3f} bpp after fitting the prior", flush=True)
 
 
-def initialize(model, crops):
+def start_prior(model, crops, training, start=None):
+    """Sets the prior to the latents of the starting point."""
+    if FLAGS.prior == "competing":
+        if start is not None and np.shape(start.prior.get("loc")) == model.prior.loc.shape:
+            prior.set_prior_parameters(model.prior, prior.prior_parameters(prior_of(start.prior)))
+            return
+        latents = list(rounded_latents(model, training[:PRIOR_PHOTOGRAPHS]))
+        tables = fitting.coding_tables(None, fitting.latent_histogram(latents, num_latents()))
+        model.prior.set_from_tables(competition.competing_tables(tables, latents, FLAGS.num_classes))
+    elif start is not None and "loc" not in start.prior:
+        prior.set_prior_parameters(model.prior, start.prior)
+    fit_prior(model, crops)
+
+
+def initialize(model, crops, training):
     """Sets the weights that training starts from."""
     if FLAGS.init_from:
         start = reading.load_rate_point(FLAGS.init_from)
@@ -113,23 +131,27 @@ def initialize(model, crops):
             )
         # The optimal step of a uniform quantizer falls with the root of λ.
         finer = (FLAGS.lmbda / start.lmbda) ** 0.5
-        start.analysis.kernels[2] *= finer
-        start.analysis.biases[2] *= finer
-        start.synthesis.kernels[0] /= finer
+        gdns = len(start.analysis.betas)
+        if gdns > FLAGS.num_gdns:
+            die(f"{FLAGS.init_from} has {gdns} GDN: give --num_gdns={gdns}")
+        conditioning.rescale_latents(start, finer)
         pixels = tf.concat(list(crops.take(3)), 0)
+        if gdns < FLAGS.num_gdns:
+            latents = analyze(tf.cast(pixels, tf.float32), start.analysis, start.gdn_alpha, start.gdn_epsilon)
+            power = float(tf.reduce_mean(tf.reduce_sum(tf.square(latents), -1)))
+            conditioning.add_gdn_at_latents(start.analysis, start.synthesis, power)
         analysis, synthesis = conditioning.conditioned(start, pixels, FLAGS.gdn_share)
         model.analysis.set_plain_weights(analysis)
         model.synthesis.set_plain_weights(synthesis)
-        prior.set_prior_parameters(model.prior, start.prior)
-        fit_prior(model, crops)
+        start_prior(model, crops, training, start)
     elif FLAGS.start == "klt":
         patches = np.concatenate([batch.numpy() for batch in crops.take(1 + 600 // FLAGS.batch_size)])
         analysis, synthesis = klt.linear_transform_code(
-            patches, FLAGS.lmbda, FLAGS.num_filters, num_latents(), seed=FLAGS.seed
+            patches, FLAGS.lmbda, FLAGS.num_filters, num_latents(), FLAGS.num_gdns, seed=FLAGS.seed
         )
         model.analysis.set_plain_weights(analysis)
         model.synthesis.set_plain_weights(synthesis)
-        fit_prior(model, crops)
+        start_prior(model, crops, training)
 
 
 class Pictures(tf.keras.callbacks.Callback):
@@ -252,6 +274,7 @@ def rate_point_of(model, training, validation_figures):
         info={
             "distortion": FLAGS.distortion,
             "relaxation": FLAGS.relaxation,
+            "prior": FLAGS.prior,
             "steps": FLAGS.steps,
             "batch_size": FLAGS.batch_size,
             "patch_size": FLAGS.patch_size,
@@ -272,6 +295,8 @@ def main(argv):
         die(f"unexpected argument {argv[1]!r}: photographs are named with --data")
     if FLAGS.patch_size % STRIDE:
         die(f"--patch_size must be a multiple of {STRIDE}")
+    if FLAGS.prior == "competing" and FLAGS.num_classes == 1:
+        die("a single class has nothing to compete with: give --prior=factorized, too")
     if FLAGS.distortion == "ms_ssim" and FLAGS.patch_size < MS_SSIM_MIN_SIDE:
         die(f"MS-SSIM needs --patch_size of at least {MS_SSIM_MIN_SIDE}")
     if not FLAGS.data and not FLAGS.tfds:
@@ -316,6 +341,9 @@ def main(argv):
             arithmetic,
             FLAGS.relaxation,
             num_latents(),
+            FLAGS.num_gdns,
+            FLAGS.prior,
+            FLAGS.num_classes,
         )
         model.compile(
             optimizer=make_optimizer(
@@ -325,7 +353,8 @@ def main(argv):
     run_dir = FLAGS.run_dir or os.path.join("runs", FLAGS.name)
     if not resumed_step(os.path.join(run_dir, "backup")):
         try:
-            initialize(model, source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed + 1))
+            crops = source.batches(FLAGS.patch_size, FLAGS.batch_size, FLAGS.min_scale, FLAGS.seed + 1)
+            initialize(model, crops, training)
         except (OSError, ValueError) as error:
             die(str(error))
     with strategy.scope():

@@ -5,7 +5,7 @@ import os
 from absl import flags
 
 from balle2017.entropy.tables import CodingTables
-from balle2017.model.objective import DISTORTIONS, RELAXATIONS
+from balle2017.model.objective import DISTORTIONS, PRIORS, RELAXATIONS
 
 EXAMPLE_IMAGES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "examples")
 
@@ -28,12 +28,17 @@ flags.DEFINE_enum(
     "relaxation", "noise", RELAXATIONS,
     "Stand-in for rounding: noise (the paper), or mixed: noise in the rate, rounding in the distortion.",
 )
+flags.DEFINE_enum(
+    "prior", "competing", PRIORS,
+    "Density model of the latents: NUM_CLASSES densities a channel that compete, as the coder's tables do, or one (the paper).",
+)
 flags.DEFINE_integer("num_filters", 128, "Filters of the stages that GDN follows.", 1)
 flags.DEFINE_integer(
     "num_latents", None,
     "Filters of the last stage, the channels of the latents; the more, the higher the rate. [NUM_FILTERS]", 1,
 )
 flags.DEFINE_enum("channels", "3", ["1", "3"], "Colour channels: 3 for RGB, 1 for grayscale.")
+flags.DEFINE_integer("num_gdns", 3, "3, one in each stage (the paper), or 2: none at the latents.", 2, 3)
 flags.DEFINE_enum("gdn", "paper", ["paper", "simplified"], "Exponents of GDN: α = 2, ε = ½ or α = ε = 1.")
 flags.DEFINE_integer("slice_length", 32, "Latent positions in each independently coded slice.", 1, 65535)
 flags.DEFINE_integer(
