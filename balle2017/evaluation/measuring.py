@@ -8,12 +8,11 @@ import time
 import zlib
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from balle2017.evaluation import baselines, bd, metrics
 from balle2017.files.writing import write_text
-from balle2017.pictures import images
+from balle2017.pictures import formats, images
 
 # What is measured of each image × codec × quality, in the order of the CSV's columns.
 FIELDS = (
@@ -29,8 +28,8 @@ def find_images(folder):
       ValueError: There is none.
     """
     folder = pathlib.Path(folder)
-    Image.init()
-    paths = [p for p in folder.glob("*") if p.suffix.lower() in Image.EXTENSION and p.is_file()]
+    extensions = formats.extensions()
+    paths = [p for p in folder.glob("*") if p.suffix.lower() in extensions and p.is_file()]
     if not paths:
         raise ValueError(f"There are no images in {str(folder)!r}: name a folder of images.")
     return sorted(paths)
