@@ -11,6 +11,7 @@ import pytest
 from balle2017 import codec
 from balle2017.codec.forks import ForkError
 from balle2017.pictures import images, streamed
+from conftest import needs_tensorflow
 from test_codec import photograph
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Nothing forks here.")
@@ -19,21 +20,48 @@ FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
 PATIENCE = 300
 
 
-def compressed(folder):
-    return codec.load("tiny-1", folder).compress(photograph(30, 40))
+def compressed(folder, runtime):
+    return codec.load("tiny-1", folder, runtime=runtime).compress(photograph(30, 40))
 
 
-def decompressed(folder, data):
-    return codec.decompress(data, folder).pixels
+def decompressed(folder, runtime, data):
+    return codec.decompress(data, folder, runtime=runtime).pixels
 
 
+@needs_tensorflow
 def test_a_child_that_would_hang_says_so(tiny_models_dir):
-    data = compressed(str(tiny_models_dir))
+    arguments = str(tiny_models_dir), "tensorflow"
+    data = compressed(*arguments)
     with FORK.Pool(1) as pool:
-        for function, arguments in ((compressed, ()), (decompressed, (data,))):
+        for function, more in ((compressed, ()), (decompressed, (data,))):
             with pytest.raises(ForkError, match="spawn"):
-                pool.apply_async(function, (str(tiny_models_dir), *arguments)).get(PATIENCE)
-    assert compressed(str(tiny_models_dir)) == data
+                pool.apply_async(function, (*arguments, *more)).get(PATIENCE)
+    assert compressed(*arguments) == data
+
+
+def test_the_light_runtime_works_in_children(tiny_models_dir):
+    pytest.importorskip("onnxruntime")
+    arguments = str(tiny_models_dir), "onnx"
+    data = compressed(*arguments)
+    pixels = decompressed(*arguments, data)
+    with FORK.Pool(2) as pool:
+        files = [pool.apply_async(compressed, arguments) for _ in range(4)]
+        assert [file.get(PATIENCE) for file in files] == 4 * [data]
+        np.testing.assert_array_equal(pool.apply_async(decompressed, (*arguments, data)).get(PATIENCE), pixels)
+        # A child's child.
+        assert pool.apply_async(compressed_by_a_child, arguments).get(PATIENCE) == data
+    assert compressed(*arguments) == data
+
+
+def compressed_by_a_child(*arguments):
+    compressed(*arguments)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, compressed(*arguments))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    return os.read(reader, 2**16)
 
 
 def read(path):
@@ -59,16 +87,17 @@ import multiprocessing, sys
 from test_forks import compressed
 
 if __name__ == "__main__":
-    folder = sys.argv[1]
+    arguments = sys.argv[1], "tensorflow"
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        before = pool.apply(compressed, (folder,))
-    data = compressed(folder)
+        before = pool.apply(compressed, arguments)
+    data = compressed(*arguments)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(compressed, (folder,)) == data == before
+        assert pool.apply(compressed, arguments) == data == before
 """
 
 
 @pytest.mark.slow
+@needs_tensorflow
 def test_forks_before_the_first_use_and_spawned_processes_work(tiny_models_dir, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     tests = os.path.dirname(__file__)

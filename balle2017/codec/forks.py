@@ -2,6 +2,11 @@
 
 import functools
 import os
+import weakref
+
+_renewed = weakref.WeakSet()
+# Waiting for its threads is also what something does that is freed.
+_kept = []
 
 
 class ForkError(RuntimeError):
@@ -22,9 +27,22 @@ def not_after_fork(function):
         first = first or os.getpid()
         if os.getpid() != first:
             raise ForkError(
-                "The codec was used before this process was forked, and would hang in it: start processes by"
+                "TensorFlow was used before this process was forked, and would hang in it: start processes by"
                 ' multiprocessing.get_context("spawn"), or fork them before the first picture.'
             )
         return function()
 
     return guarded
+
+
+def renew_in_children(owner):
+    """Has `owner.renew()` called in every child process that is forked, and keeps what it returns for ever."""
+    _renewed.add(owner)
+
+
+def _renew():
+    _kept.extend([owner.renew() for owner in _renewed])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from balle2017.codec.forks import not_after_fork
+from balle2017.codec import forks
 from balle2017.codec.model_info import ModelError
 from balle2017.entropy.numpy_coder import NumpyCoder
 from balle2017.model.network import STRIDE
@@ -14,8 +14,7 @@ from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.stored_arrays import GRAPHS
 
 
-@not_after_fork
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def onnxruntime():
     """The package, imported without its messages."""
     import onnxruntime as ort
@@ -39,8 +38,15 @@ class OnnxRuntime:
         self._folder = folder
         self._name = info["name"]
         self._slice_length = info["slice_length"]
+        self.renew()
+        forks.renew_in_children(self)
+
+    def renew(self):
+        """Forgets what is loaded; returns what of it must stay as it is in a process that was forked."""
+        loaded = getattr(self, "_loaded", None)
         self._loaded = {}
         self._lock = threading.Lock()
+        return loaded
 
     @staticmethod
     def lacks(folder, info):
@@ -73,7 +79,6 @@ class OnnxRuntime:
         return self._coder("decoder").decode(slices, slice_length, num_positions)
 
     def _run(self, half, **inputs):
-        onnxruntime()
         session = self._load(half, "graph", self._open)
         try:
             return session.run(None, inputs)[0][0]
