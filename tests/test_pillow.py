@@ -99,17 +99,19 @@ def test_no_file_stays_open(saved):
 
 
 def test_lambda_and_target():
-    image = Image.fromarray(photograph(64, 64))
+    pixels = photograph(64, 64)
+    image = Image.fromarray(pixels)
 
-    def size(**options):
+    def saved(**options):
         file = io.BytesIO()
         image.save(file, "TFCI", **options)
-        return len(file.getvalue())
+        return file.getvalue()
 
-    assert size(model="tiny-1", effort=1, lmbda=1e-5) < size(model="tiny-1", effort=1)
-    target = 1.5 * 8 * size(model="tiny-1", effort=1) / 64**2
-    _, expected = codec.compress_to_bpp(codec.load_family("tiny"), photograph(64, 64), target, effort=1)
-    assert size(model="tiny", target_bpp=target) == len(expected)
+    model = codec.load("tiny-1")
+    assert saved(model="tiny-1", effort=1, lmbda=9) == model.compress(pixels, effort=1, lmbda=9)
+    target = 1.5 * 8 * len(model.compress(pixels)) / 64**2
+    _, expected = codec.compress_to_bpp([model], pixels, target, effort=1)
+    assert saved(model="tiny", target_bpp=target) == expected
     for wrong in (
         dict(model="tiny-1", lmbda=0.1),
         dict(model="tiny", target_bpp=1, lmbda=0.1),
@@ -117,7 +119,7 @@ def test_lambda_and_target():
         dict(model="tiny", target_bpp=0.001, bpp_strict=True),
     ):
         with pytest.raises(ValueError):
-            size(**wrong)
+            saved(**wrong)
 
 
 def test_the_own_profile_is_kept():

@@ -168,7 +168,7 @@ class Model:
         """The latents of a picture at effort 0, to be refined."""
         tensorflow_for_effort()
         from balle2017.codec import refine
-        from balle2017.model import transforms
+        from balle2017.model.operations import processor_has_bfloat16
         from balle2017.saved_model import reading
 
         with self._refiner_lock:
@@ -177,7 +177,7 @@ class Model:
                     rate_point = reading.load_rate_point(str(self.folder))
                 except (OSError, ValueError) as error:
                     raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
-                fast = "bfloat16" if transforms.processor_has_bfloat16() else "float32"
+                fast = "bfloat16" if processor_has_bfloat16() else "float32"
                 refiner = refine.Refiner(rate_point, fast)
                 # Transforms may be computed otherwise than when the model was exported.
                 test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
