@@ -3,12 +3,17 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import numpy as np
 import pytest
 
 from balle2017.entropy.tables import CodingTables
 from balle2017.model.weights import Transform
 from balle2017.saved_model.rate_point import RatePoint
+
+# Tests are not timed: this machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 NEEDS_TENSORFLOW = "TensorFlow 2.14 and tensorflow-compression, for Python up to 3.11, are not installed"
 

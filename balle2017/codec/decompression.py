@@ -6,7 +6,8 @@ import numpy as np
 
 from balle2017.codec.registry import load
 from balle2017.container import bitstream
-from balle2017.container.bitstream import STRIDE, BitstreamError
+from balle2017.container.bitstream import BitstreamError
+from balle2017.model.network import STRIDE
 from balle2017.pictures.images import MAX_PIXELS
 
 

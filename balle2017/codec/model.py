@@ -12,7 +12,8 @@ from balle2017.codec.latent_reader import LatentReader
 from balle2017.codec.model_info import ModelError, RateError, read_info
 from balle2017.codec.runtime import open_runtime, tensorflow_for_effort
 from balle2017.container import bitstream
-from balle2017.container.bitstream import STRIDE, Bitstream, BitstreamError, DamagedError
+from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
+from balle2017.model.network import STRIDE
 from balle2017.pictures.images import ImageError
 
 

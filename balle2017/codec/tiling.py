@@ -8,7 +8,6 @@ Where a tile ends at the picture's border, it sees the padding that the whole
 picture sees.
 """
 
-from balle2017.container.bitstream import STRIDE
 from balle2017.model import network
 
 # Latents before and after a tile that its own latents, or pixels, depend on.
@@ -26,7 +25,7 @@ CODER_POSITIONS = 2**14
 
 def latent_size(pixels):
     """Height and width of the latents of pixels `[height, width, channels]`."""
-    return tuple(-(-side // STRIDE) for side in pixels.shape[:2])
+    return tuple(-(-side // network.STRIDE) for side in pixels.shape[:2])
 
 
 def tiles(height, width, context):

@@ -1,7 +1,8 @@
 """The `.tfci` file, version 1: between a picture's coded latents and bytes.
 
 This is the whole of the format (`docs/format.md` specifies it byte by byte).
-It knows neither TensorFlow nor models: slices are opaque bytes here.
+It knows neither TensorFlow nor models: slices are opaque bytes here. Of the network
+it knows how many pixels a latent stands for.
 """
 
 import dataclasses
@@ -12,11 +13,14 @@ from typing import Dict, List, Optional, Tuple
 
 import fastcrc
 
+from balle2017.model.network import STRIDE
+
 MAGIC = b"\x89B17"
 VERSION = 1
 MAX_SIZE = 2**24 - 1
-# Picture elements in each direction of one latent position.
-STRIDE = 16
+# Larger pictures are refused, by servers and unless told otherwise by commands: where Pillow, too, refuses a
+# file as an attack on memory.
+MAX_PIXELS = 2 * (2**30 // 12)
 
 # The order of metadata sections in a file.
 METADATA_TAGS = ("EXIF", "ICCP", "XMP ")

@@ -11,11 +11,9 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from balle2017.container.bitstream import MAGIC, STRIDE, VERSION
+from balle2017.container.bitstream import MAGIC, MAX_PIXELS, VERSION
 from balle2017.entropy.graph import require, to_string
-
-# As many as Pillow decodes before it takes an image for an attack on memory.
-MAX_PIXELS = 178956970
+from balle2017.model.network import STRIDE
 
 _FIXED_SIZE = 19
 _HAS_METADATA = 8

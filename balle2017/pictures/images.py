@@ -25,10 +25,8 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from balle2017.container.bitstream import MAX_PIXELS
 from balle2017.pictures import colour, formats, jxl, metadata, png
-
-# Where Pillow, too, refuses a file as a decompression bomb.
-MAX_PIXELS = 2 * (2**30 // 12)
 
 _XMP_TAG = 0x02BC
 _BAND_PIXELS = 2**20
