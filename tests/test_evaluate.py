@@ -32,6 +32,12 @@ def folder(tmp_path):
     return path
 
 
+
+def test_images_of_a_folder(folder):
+    for name in ("a.h5", "b.pdf", "c.txt", "d.tfci"):
+        (folder / name).write_bytes(b"no image")
+    assert [path.name for path in measuring.find_images(folder)] == ["broken.png", "large.png", "small.png"]
+
 class Posterize(baselines.Codec):
     """A new codec in a few lines, of a module that the package doesn't know."""
 
