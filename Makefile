@@ -12,7 +12,8 @@ setup: .venv/installed
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null || \
 	  { echo "balle2017 needs Python 3.9, 3.10 or 3.11, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
+	@echo "Installing TensorFlow and what else is needed into .venv, which takes some minutes:" >&2
+	.venv/bin/pip install --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
 	@touch $@
 
 demo: setup

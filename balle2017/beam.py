@@ -1,23 +1,22 @@
 """Folders of pictures on many machines: the commands' job as an Apache Beam pipeline.
 
-    pip install balle2017[beam]
+    pip install 'balle2017[beam]'
     python -m balle2017.beam compress --model bls2017-mse-4 --input 'in/**.jpg' --output out
     python -m balle2017.beam decompress --input 'out/**.tfci' --output back --runner FlinkRunner ...
 
 Flags that are not this module's are Beam's: `--runner` and those of the runner.
 Without any it runs on this machine. Paths may be those of any file system that
 Beam knows. Files that fail are listed in `OUTPUT/failures.tsv`, and the exit
-status is 1 if there are any.
+status is 1 if there are any. Outputs that exist are left as they are, unless
+--overwrite is given.
 """
 
 import argparse
 import logging
 import sys
 
-from apache_beam.io.filesystem import BeamIOError
-
 from balle2017 import codec
-from balle2017.commands import convert, pipeline
+from balle2017.commands import convert, extras
 from balle2017.pictures import images
 
 
@@ -26,6 +25,10 @@ def main(argv=None):
     args, beam_args = _parser().parse_known_args(argv)
     if (args.command == "compress") != bool(args.model):
         return _complain("compress needs --model, and decompress finds it in the files.")
+    with extras.needed("beam", "balle2017.beam"):
+        from apache_beam.io.filesystem import BeamIOError
+
+        from balle2017.commands import pipeline
     options = convert.Options(
         model=args.model,
         models_dir=args.models_dir,
@@ -43,11 +46,15 @@ def main(argv=None):
     # What fails is listed in the output; Beam's own steps are of no interest.
     logging.getLogger().setLevel(logging.WARNING)
     try:
-        number = pipeline.run(args.command, options, args.input, args.output, beam_args)
-    except BeamIOError as error:
+        number = pipeline.count(args.input)
+        if not number:
+            return _complain(f"There are no files {args.input}.")
+        print(f"balle2017.beam: {_files(number)} to {args.command}", file=sys.stderr)
+        number = pipeline.run(args.command, options, args.input, args.output, args.overwrite, beam_args)
+    except (BeamIOError, ValueError) as error:
         return _complain(f"Files cannot be listed or written ({error}).")
     if number:
-        return _complain(f"{number} files failed, see {pipeline.FAILURES} in {args.output}.", 1)
+        return _complain(f"{_files(number)} failed, see {pipeline.FAILURES} in {args.output}.", 1)
     return 0
 
 
@@ -57,11 +64,9 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=sorted(pipeline.SUFFIXES))
+    parser.add_argument("command", choices=("compress", "decompress"))
     parser.add_argument("--model", help="such as bls2017-mse-4 (compress only)")
-    parser.add_argument(
-        "--input", required=True, help="glob; ** also matches in folders of folders"
-    )
+    parser.add_argument("--input", required=True, help="glob; ** also matches in folders of folders")
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--models_dir", help="folder of models, the same on all machines")
     parser.add_argument("--keep_metadata", action="store_true", help="as `balle2017 compress`")
@@ -73,13 +78,14 @@ def _parser():
         default=0,
         help="as `balle2017 compress`",
     )
-    parser.add_argument(
-        "--runtime", choices=codec.RUNTIMES, default="auto", help="as `balle2017 compress`"
-    )
-    parser.add_argument(
-        "--max_pixels", type=int, default=images.MAX_PIXELS, help="refuse larger pictures"
-    )
+    parser.add_argument("--runtime", choices=codec.RUNTIMES, default="auto", help="as `balle2017 compress`")
+    parser.add_argument("--max_pixels", type=int, default=images.MAX_PIXELS, help="refuse larger pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     return parser
+
+
+def _files(number):
+    return f"{number} {'file' if number == 1 else 'files'}"
 
 
 def _complain(sentence, status=2):

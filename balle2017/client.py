@@ -3,39 +3,54 @@
     python -m balle2017.client compress --server HOST:PORT --model NAME INPUT [OUTPUT]
     python -m balle2017.client decompress --server HOST:PORT INPUT [OUTPUT]
 
-Over gRPC, for which the package `tensorflow-serving-api` is needed, or with
-`--rest` over REST, for which nothing is. The server listens for the two on two
-ports, by default 8500 and 8501.
+Over gRPC, for which the package `tensorflow-serving-api` is needed (the extra `balle2017[serving]`), or
+with `--rest` over REST, for which nothing is. The server listens for the two on two ports, by default
+8500 and 8501. - is standard input or output.
 """
 
 import argparse
 import io
+import shutil
 import sys
 
-from balle2017.commands import serving_client
+from balle2017.commands import names, serving_client, single
 from balle2017.container.bitstream import BitstreamError
-from balle2017.files import writing
+from balle2017.files import streams, writing
 
 
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
-    predict = serving_client.predict_rest if args.rest else serving_client.predict_grpc
+    compress = args.command == "compress"
+    given = [args.input] + ([args.output] if args.output else [])
     try:
-        with open(args.input, "rb") as file:
-            data = file.read()
-        if args.command == "compress":
-            (result,) = serving_client.compress(predict, args.server, args.model, [data])
-            output = args.output or args.input + ".tfci"
-        else:
-            (result,) = serving_client.decompress(predict, args.server, [data])
-            output = args.output or args.input + ".png"
-        writing.write(output, io.BytesIO(result))
+        source, target = single.paths(given, names.compressed if compress else names.decompressed, compress, False)
+        if not compress and names.is_picture(target) and not target.lower().endswith(".png"):
+            raise single.UsageError(f"A server sends PNG files, and {target} is named as another one.")
+        if not single.may_write(target, args.overwrite, compress, False):
+            return _complain(f"{source}: {single.skipped(target)}", 0)
+        _convert(args, source, target)
+    except single.UsageError as error:
+        return _complain(error, 2)
     except (serving_client.ServerError, BitstreamError) as error:
-        return _complain(error)
+        return _complain(error, 1)
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}.")
+        return _complain(f"{error.filename or source}: {error.strerror or error}.", 1)
     return 0
+
+
+def _convert(args, source, target):
+    data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
+    predict = serving_client.predict_rest if args.rest else serving_client.predict_grpc
+    if args.command == "compress":
+        (result,) = serving_client.compress(predict, args.server, args.model, [data])
+    else:
+        (result,) = serving_client.decompress(predict, args.server, [data])
+    if target == "-":
+        shutil.copyfileobj(io.BytesIO(result), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    else:
+        writing.write(target, io.BytesIO(result))
 
 
 def _parser():
@@ -44,22 +59,21 @@ def _parser():
         description="Compresses and decompresses pictures on a TensorFlow Serving.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, help in (("compress", "PNG or JPEG to .tfci"), ("decompress", ".tfci to PNG")):
-        command = commands.add_parser(name, help=help)
+    for name, what in (("compress", "PNG or JPEG to .tfci"), ("decompress", ".tfci to PNG")):
+        command = commands.add_parser(name, help=what)
         command.add_argument("--server", metavar="HOST:PORT", required=True)
         command.add_argument("--rest", action="store_true", help="REST in place of gRPC")
+        command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
         if name == "compress":
-            command.add_argument(
-                "--model", metavar="NAME", default="bls2017-mse-4", help="(%(default)s)"
-            )
+            command.add_argument("--model", metavar="NAME", default="bls2017-mse-4", help="(%(default)s)")
         command.add_argument("input", metavar="INPUT")
         command.add_argument("output", metavar="OUTPUT", nargs="?")
     return parser
 
 
-def _complain(sentence):
+def _complain(sentence, status):
     print(f"balle2017: {sentence}", file=sys.stderr)
-    return 1
+    return status
 
 
 if __name__ == "__main__":

@@ -3,70 +3,120 @@
 `python -m balle2017.evaluate --images FOLDER --out DIR`
 """
 
+import argparse
 import os
 import pathlib
 import sys
 
-try:
-    from absl import app, flags
-
-    from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
-except ModuleNotFoundError as missing:
-    sys.exit(f"balle2017.evaluate needs the package {missing.name}: pip install 'balle2017[evaluate]'.")
-
-FLAGS = flags.FLAGS
+from balle2017.commands import extras
 
 
-def main(argv):
+def main(argv=None):
+    """Runs the command; returns the exit status."""
+    args = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with extras.needed("evaluate", "balle2017.evaluate"):
+        from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
+
     try:
-        if len(argv) > 1:
-            raise ValueError(f"Unexpected argument {argv[1]!r}: name the images with --images.")
-        if not os.path.isdir(FLAGS.images):
-            raise ValueError(f"There is no folder {FLAGS.images!r}: name one with --images.")
-        paths = measuring.find_images(FLAGS.images)
-        chosen = measuring.choose(FLAGS.codecs, FLAGS.quality, FLAGS.models_dir)
-        published = bd.load_published(FLAGS.published) if FLAGS.published else []
-        out = pathlib.Path(FLAGS.out)
+        if not os.path.isdir(args.images):
+            raise ValueError(f"There is no folder {args.images!r}: name one with --images.")
+        paths = measuring.find_images(args.images)
+        chosen = measuring.choose(args.codecs, args.quality, args.models_dir)
+        published = bd.load_published(args.published) if args.published else []
+        out = pathlib.Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
         records = measuring.evaluate(paths, chosen, out / "per_image")
     except (ValueError, OSError, baselines.CodecUnavailable) as error:
-        sys.exit(f"balle2017.evaluate: {error}")
+        return _complain(error)
     if not records:
-        sys.exit("balle2017.evaluate: None of the images could be read.")
+        return _complain("None of the images could be read.")
     results.write_results(out, records, chosen)
     results.print_table(results.aggregate(records), chosen, published)
     small = {r["image"] for r in records if r["ms_ssim_rgb"] is None and r["psnr_rgb"] is not None}
     if small:
         side = metrics.MS_SSIM_MIN_SIDE
         print(f"\nNo MS-SSIM, being smaller than {side} pixels: {', '.join(sorted(small))}")
-    if FLAGS.report:
-        rates = [float(word) for word in FLAGS.viewer_bpp]
+    if args.report:
         readable = {record["image"] for record in records}
         paths = [path for path in paths if path.name in readable]
-        shown = results.viewer(paths, chosen, FLAGS.viewer_images, rates)
-        content = report.Report(FLAGS.title, results.curves_by_image(records, chosen), published, viewer=shown)
+        shown = results.viewer(paths, chosen, args.viewer_images, args.viewer_bpp)
+        content = report.Report(args.title, results.curves_by_image(records, chosen), published, viewer=shown)
         report.write(out / "report.html", content)
         print(f"\nReport: {out / 'report.html'}")
+    return 0
 
 
-def define_flags():
-    flags.DEFINE_string("images", None, "Folder of the images to measure.", required=True)
-    flags.DEFINE_string("out", None, "Folder for the results; a stopped run goes on from it.", required=True)
-    flags.DEFINE_list(
-        "codecs", [], "Codecs by name, families of models (bls2017-mse), or module:Class; "
-        "by default all that are installed: " + ", ".join(codec.name for codec in baselines.CODECS))  # fmt: skip
-    flags.DEFINE_string("models_dir", None, "Folder of models; by default those that come with the package.")
-    flags.DEFINE_multi_string("quality", [], "CODEC=NUMBER,NUMBER,…: qualities in place of the codec's own.")
-    flags.DEFINE_string(
-        "published", None, "Folder of published results for the same images, as further curves: "
-        "CompressAI's JSON or tensorflow-compression's tables (experiments/data/kodak).")  # fmt: skip
-    flags.DEFINE_bool("report", True, "Write report.html, one page that needs nothing else.")
-    flags.DEFINE_string("title", "Rate–distortion report", "Title of the report.")
-    flags.DEFINE_integer("viewer_images", 6, "How many images the report shows in its viewer.")
-    flags.DEFINE_list("viewer_bpp", ["0.2", "0.5", "1"], "Rates at which the viewer compares them, in bpp.")
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m balle2017.evaluate",
+        description="Measures codecs on images: actual bytes, distortion and time.",
+    )
+    parser.add_argument("--images", metavar="FOLDER", required=True, help="the images to measure")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for the results; a stopped run goes on from it"
+    )
+    parser.add_argument(
+        "--codecs",
+        metavar="NAME,…",
+        type=_words,
+        default=[],
+        help="codecs by name (jpeg, jpeg2000, webp, avif, jpegxl), families of models (bls2017-mse), or"
+        " module:Class (default: all that are installed)",
+    )
+    parser.add_argument("--models_dir", metavar="DIR", help="folder of models (default: those of the package)")
+    parser.add_argument(
+        "--quality",
+        metavar="CODEC=NUMBER,…",
+        action="append",
+        default=[],
+        help="qualities in place of the codec's own; may be given several times",
+    )
+    parser.add_argument(
+        "--published",
+        metavar="FOLDER",
+        help="published results for the same images, as further curves: CompressAI's JSON or"
+        " tensorflow-compression's tables (experiments/data/kodak)",
+    )
+    parser.add_argument(
+        "--no_report",
+        "--noreport",
+        dest="report",
+        action="store_false",
+        help="leave out report.html, one page that needs nothing else",
+    )
+    parser.add_argument("--title", default="Rate–distortion report", help="title of the report (default: %(default)s)")
+    parser.add_argument(
+        "--viewer_images", metavar="N", type=int, default=6, help="images in the report's viewer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--viewer_bpp",
+        metavar="BPP,…",
+        type=_rates,
+        default=[0.2, 0.5, 1.0],
+        help="rates at which the viewer compares them (default: 0.2,0.5,1)",
+    )
+    return parser
+
+
+def _words(text):
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _rates(text):
+    rates = [float(word) for word in _words(text)]
+    if not all(0 < rate < float("inf") for rate in rates):
+        raise ValueError
+    return rates
+
+
+_rates.__name__ = "list of positive numbers"
+
+
+def _complain(sentence):
+    print(f"balle2017.evaluate: {sentence}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    sys.exit(main())

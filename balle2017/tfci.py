@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 
-from balle2017.commands import subcommands, web
+from balle2017 import __version__, codec
+from balle2017.commands import completion, subcommands, web
 from balle2017.commands.arguments import make_parser
 from balle2017.files import writing
 from balle2017.pictures import images
@@ -12,6 +13,7 @@ from balle2017.pictures import images
 _COMMANDS = {
     "compress": subcommands.compress,
     "decompress": subcommands.decompress,
+    "info": subcommands.describe,
     "models": subcommands.models,
     "web": web.serve,
 }
@@ -19,7 +21,11 @@ _COMMANDS = {
 
 def main(argv=None):
     """Runs the command line; returns the exit status."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser(__version__)
+    if "_ARGCOMPLETE" in os.environ:
+        # A shell asks for what could stand here, which ends the program.
+        completion.answer(parser)
+    args = parser.parse_args(argv)
     images.set_limit(args.max_pixels)
     try:
         # Ended by another program is like ended by the user.
@@ -28,6 +34,8 @@ def main(argv=None):
         # Now, so that a pipe without a reader is noticed here; nothing where there is no output at all.
         print(end="", flush=True)
         return status
+    except (subcommands.UsageError, codec.ModelError) as error:
+        return subcommands.complain(error, subcommands.USAGE)
     except BrokenPipeError:
         # Whoever reads the output has seen enough; what is left of it must not complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,9 +7,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import app, flags
+from balle2017.commands import extras
 
-from balle2017.training import loop, settings
+with extras.needed("train", "balle2017.train"):
+    from absl import app, flags
+
+    from balle2017.training import loop, settings
 
 # What --help lists are the flags of this module.
 flags.adopt_module_key_flags(settings)

@@ -48,7 +48,7 @@ def main():
             names = names[:: max(1, len(names) // args.single)][: args.single]
             one = os.path.join(folder, "one.png" if name == "decompress" else "one.tfci")
             seconds = sum(
-                run([name, *options, *model, os.path.join(source, file), one]) for file in names
+                run([name, *options, "--overwrite", *model, os.path.join(source, file), one]) for file in names
             )
             alone = len(names) / seconds
             print(

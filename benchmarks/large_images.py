@@ -42,8 +42,8 @@ def main():
             options = ["--models_dir", args.models_dir] if args.models_dir else []
             packed, unpacked = source + ".tfci", os.path.join(folder, "decoded.png")
             for command in (
-                ["compress", *options, args.model, source, packed],
-                ["decompress", *options, packed, unpacked],
+                ["compress", "--overwrite", *options, args.model, source, packed],
+                ["decompress", "--overwrite", *options, packed, unpacked],
             ):
                 seconds, memory = measure(command)
                 rows.append([command[0], megapixels, round(seconds, 2), round(memory / 2**20)])

@@ -2,6 +2,8 @@ import importlib.util
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# On a busy machine everything may take long enough for a bar, which tests of messages don't expect.
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import hypothesis
 import numpy as np

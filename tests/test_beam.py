@@ -2,8 +2,8 @@
 
 import pathlib
 
-import pytest
 from PIL import Image
+import pytest
 
 from test_codec import photograph
 
@@ -25,14 +25,8 @@ def test_same_bytes_as_the_command(pictures, tiny_models_dir):
 
     models = ["--models_dir", str(tiny_models_dir)]
     pattern, out = f"{pictures}/in/**.png", f"{pictures}/out"
-    assert (
-        beam.main(["compress", "--model", "tiny-1", "--input", pattern, "--output", out, *models])
-        == 0
-    )
-    assert (
-        tfci.main(["compress", "tiny-1", f"{pictures}/in", "--out", f"{pictures}/cmd", *models])
-        == 0
-    )
+    assert beam.main(["compress", "--model", "tiny-1", "--input", pattern, "--output", out, *models]) == 0
+    assert tfci.main(["compress", "tiny-1", f"{pictures}/in", "--out", f"{pictures}/cmd", *models]) == 0
     files = sorted(p.relative_to(pictures / "cmd") for p in (pictures / "cmd").rglob("*.tfci"))
     assert sorted(p.relative_to(out) for p in pathlib.Path(out).rglob("*.tfci")) == files
     assert len(files) == 3
@@ -41,7 +35,7 @@ def test_same_bytes_as_the_command(pictures, tiny_models_dir):
 
     back = f"{pictures}/back"
     assert beam.main(["decompress", "--input", f"{out}/**.tfci", "--output", back, *models]) == 0
-    assert len(list(pathlib.Path(back).rglob("*.tfci.png"))) == 3
+    assert len(list(pathlib.Path(back).rglob("*.png.png"))) == 3
 
 
 def test_bad_files_are_listed(pictures, tiny_models_dir, capsys):
@@ -51,8 +45,30 @@ def test_bad_files_are_listed(pictures, tiny_models_dir, capsys):
     args = ["compress", "--model", "tiny-1", "--models_dir", str(tiny_models_dir)]
     args += ["--input", f"{pictures}/in/**.png", "--output", f"{pictures}/out"]
     assert beam.main(args) == 1
-    assert capsys.readouterr().err.startswith("balle2017.beam: 1 files failed")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("balle2017.beam: 1 file failed")
     failures = (pictures / "out" / "failures.tsv").read_text()
     assert failures == f"{pictures}/in/bad.png\tIt is not a picture that Pillow can read.\n"
     assert len(list((pictures / "out").rglob("*.tfci"))) == 3
     assert beam.main(["compress", "--model", "tiny-9", *args[3:]]) == 2
+
+
+def test_nothing_to_do_is_said(pictures, tiny_models_dir, capsys):
+    from balle2017 import beam
+
+    args = ["--models_dir", str(tiny_models_dir), "--input", f"{pictures}/nothing/**", "--output", f"{pictures}/out"]
+    assert beam.main(["compress", "--model", "tiny-1", *args]) == 2
+    assert capsys.readouterr().err == f"balle2017.beam: There are no files {pictures}/nothing/**.\n"
+    assert not (pictures / "out").exists()
+
+
+def test_existing_outputs_are_left(pictures, tiny_models_dir):
+    from balle2017 import beam
+
+    args = ["compress", "--model", "tiny-1", "--models_dir", str(tiny_models_dir)]
+    args += ["--input", f"{pictures}/in/**.png", "--output", f"{pictures}/out"]
+    mine = pictures / "out" / "a.png.tfci"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    assert beam.main(args) == 0 and mine.read_bytes() == b"mine"
+    assert len(list((pictures / "out").rglob("*.tfci"))) == 3
+    assert beam.main([*args, "--overwrite"]) == 0 and mine.read_bytes() != b"mine"

@@ -122,14 +122,14 @@ def test_command_answers_with_one_sentence(server, tmp_path, rest, capfd):
     where = server.rest_address if rest else server.grpc_address
     (tmp_path / "a.png").write_bytes(png(30, 40)[:50])
     (tmp_path / "good.png").write_bytes(png(3, 4))
-    (tmp_path / "a.tfci").write_bytes(b"text")
+    (tmp_path / "bad.tfci").write_bytes(b"text")
     before = sorted(os.listdir(tmp_path))
     for arguments, message in (
         (["compress", "--server", where, "--model", "tiny-1", tmp_path / "a.png"], "refuses"),
         (["compress", "--server", where, "--model", "other", tmp_path / "good.png"], "not found"),
         (["compress", "--server", "127.0.0.1:1", tmp_path / "good.png"], "There is no"),
         (["compress", "--server", where, tmp_path / "missing.png"], "No such file"),
-        (["decompress", "--server", where, tmp_path / "a.tfci"], "not a .tfci file"),
+        (["decompress", "--server", where, tmp_path / "bad.tfci"], "not a .tfci file"),
     ):
         assert client.main([*map(str, arguments), *rest]) == 1
         lines = capfd.readouterr().err.strip().splitlines()

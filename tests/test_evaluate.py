@@ -165,6 +165,9 @@ def test_command_writes_all_formats_and_takes_a_new_codec(folder, tmp_path):
         (["--images=no_such_folder", "--out=unused"], "no_such_folder"),
         (["--images=tests", "--out=unused"], "no images"),
         (["--images=.", "--out=unused", "--codecs=gif"], "'gif'"),
+        (["--images=.", "--out=unused", "--codecs=jpg"], "did you mean jpeg?"),
+        (["--images=.", "--out=unused", "--codecs=bls2017-mse-4"], "did you mean bls2017-mse?"),
+        (["--images=.", "--out=unused", "--viewer_bpp=0"], "invalid list of positive numbers"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments, word, tmp_path):

@@ -27,8 +27,7 @@ class Pair:
 
     def __init__(self, directory):
         self._encoder, self._decoder = (
-            tf.saved_model.load(os.path.join(directory, part, "1"))
-            for part in ("encoder", "decoder")
+            tf.saved_model.load(os.path.join(directory, part, "1")) for part in ("encoder", "decoder")
         )
         self.encoder, self.decoder = self._encoder.signatures, self._decoder.signatures
 
@@ -156,9 +155,7 @@ def test_a_large_picture_is_the_same_in_both_runtimes(pairs):
     image = [tf.io.encode_png(picture(1500, 2000)).numpy()]
     files = pairs["tfc"].compress(image)
     assert pairs["stock"].compress(image) == files
-    latents = [
-        pairs[runtime].decoder["latents"](tf.constant(files))["latents"] for runtime in RUNTIMES
-    ]
+    latents = [pairs[runtime].decoder["latents"](tf.constant(files))["latents"] for runtime in RUNTIMES]
     np.testing.assert_array_equal(*latents)
 
 
@@ -182,9 +179,7 @@ def test_signatures_agree(pairs, runtime, tiny_rate_point):
         )
         assert parsed.fingerprint == tiny_rate_point.fingerprint()
         assert bitstream.pack(parsed) == file
-        decoded = decoder["decode_slices"](
-            slices=slices, slice_length=tf.constant(7), num_positions=tf.constant(21)
-        )
+        decoded = decoder["decode_slices"](slices=slices, slice_length=tf.constant(7), num_positions=tf.constant(21))
         assert np.all(decoded["valid"])
         np.testing.assert_array_equal(
             decoded["latents"],
@@ -261,9 +256,7 @@ def damaged_files(file):
             with_checksum(body[:16] + b"\0\0" + body[18:]),
         ],
         "pixels": [with_checksum(body[:10] + b"\xff" * 6 + body[16:])],
-        "slice table, or its size": [
-            with_checksum(body[:10] + b"\xff\x20\0\xff\x20\0" + body[16:])
-        ],
+        "slice table, or its size": [with_checksum(body[:10] + b"\xff\x20\0\xff\x20\0" + body[16:])],
         "beyond its end": [with_checksum(body[:25] + b"\xff\xff\xff\x7f" + body[29:])],
         "not valid": [
             with_checksum(body[:25] + b"\x80\0" + body[27:]),
@@ -357,13 +350,28 @@ def test_command(tiny_models_dir, tmp_path):
     assert tf.make_ndarray(request.inputs["image_bytes"]).shape == (1,)
 
 
-def test_command_answers_with_one_sentence(tiny_models_dir, tmp_path):
-    models = str(tiny_models_dir)
-    for arguments in (["x"], [str(tmp_path / "nothing"), str(tmp_path / "out")], [models, models]):
-        with pytest.raises(SystemExit) as error:
-            main(["export", *arguments])
-        assert str(error.value).endswith(".") and "\n" not in str(error.value)
+def test_command_answers_with_one_sentence(tiny_models_dir, tmp_path, capsys):
+    models, out = str(tiny_models_dir), tmp_path / "out"
+    for arguments in ([str(tmp_path / "nothing"), str(out)], [models, models]):
+        assert main(arguments) in (1, 2)
+        error = capsys.readouterr().err
+        assert error.startswith("balle2017.export: ") and error.endswith(".\n") and error.count("\n") == 1
     assert os.listdir(tmp_path) == []
+    (out / "tiny-1").mkdir(parents=True)
+    (out / "tiny-1" / "mine").touch()
+    for overwrite in ([], ["--overwrite"]):
+        assert main([models, str(out), *overwrite]) == 2
+        assert "exists and is no exported model" in capsys.readouterr().err
+    (out / "tiny-1" / "model.json").write_text("{}")
+    assert main([models, str(out)]) == 0
+    assert "Skipped" in capsys.readouterr().err and os.listdir(out / "tiny-1") == ["mine", "model.json"]
+
+
+def test_the_command_s_runtimes_are_all():
+    from balle2017 import export
+
+    (action,) = [a for a in export._parser()._actions if a.dest == "runtime"]
+    assert set(action.choices) == set(RUNTIMES)
 
 
 def test_configuration_names_what_is_exported():

@@ -13,7 +13,7 @@ from PIL import Image
 import pytest
 
 from balle2017 import codec, tfci
-from balle2017.commands import folders
+from balle2017.commands import folders, names
 from balle2017.files import streams, writing
 from balle2017.pictures import formats, images, streamed
 from test_codec import photograph
@@ -314,5 +314,5 @@ def test_more_of_the_shell_s_pipes():
 
 def test_folders_hand_on_what_they_found():
     os.makedirs("in")
-    found = folders.find(["in", "nothing.png"], {".png"}, "out", ".tfci")
+    found = folders.find(["in", "nothing.png"], {".png"}, "out", names.compressed)
     assert found.files == [("nothing.png", "out/nothing.png.tfci")] and not found.left_out and not found.errors

@@ -12,7 +12,10 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 # Programs with the sources of their flags, and the words that make them print their help.
 DOORS = {
-    "balle2017": (["balle2017/commands/arguments.py"], [["compress"], ["decompress"], ["models"], ["compare"]]),
+    "balle2017": (
+        ["balle2017/commands/arguments.py"],
+        [[], ["compress"], ["decompress"], ["info"], ["models"], ["web"], ["compare"]],
+    ),
     "balle2017.export": (["balle2017/export.py"], [[]]),
     "balle2017.evaluate": (["balle2017/evaluate.py"], [[]]),
     "balle2017.train": (["balle2017/train.py", "balle2017/training/settings.py"], [[]]),

@@ -239,6 +239,13 @@ def test_pillow_and_codecs(family_dir, tmp_path):
     assert found.version(2) != baselines.find("small-mse", str(family_dir)).version(2)
 
 
+def test_help_says_how_many_steps_an_effort_takes(capsys):
+    with pytest.raises(SystemExit):
+        tfci.main(["compress", "--help"])
+    steps = [str(refine.count_steps(effort)) for effort in range(1, codec.MAX_EFFORT + 1)]
+    assert f"take {', '.join(steps[:-1])} and {steps[-1]} steps" in " ".join(capsys.readouterr().out.split())
+
+
 def test_effort_0_loads_nothing_of_it(family_dir):
     code = (
         "import sys, numpy; from balle2017 import codec\n"

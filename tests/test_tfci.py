@@ -9,8 +9,8 @@ import sys
 import time
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec, tfci
 from balle2017.container import bitstream
@@ -32,9 +32,7 @@ def workplace(tiny_models_dir, tmp_path, monkeypatch):
 
 def listing(folder="."):
     return sorted(
-        os.path.relpath(os.path.join(parent, name), folder)
-        for parent, _, names in os.walk(folder)
-        for name in names
+        os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder) for name in names
     )
 
 
@@ -61,9 +59,10 @@ def fails(capsys, args, status, sentence):
 
 def test_round_trip_with_default_names(capsys):
     assert tfci.main(["compress", "tiny-1", "photo.png"]) == 0
+    os.rename("photo.png", "original.png")
     assert tfci.main(["decompress", "photo.png.tfci"]) == 0
-    assert listing() == ["photo.png", "photo.png.tfci", "photo.png.tfci.png"]
-    assert Image.open("photo.png.tfci.png").size == (70, 50)
+    assert listing() == ["original.png", "photo.png", "photo.png.tfci"]
+    assert Image.open("photo.png").size == (70, 50)
     assert capsys.readouterr() == ("", "")
     # Results are ordinary files.
     assert os.stat("photo.png.tfci").st_mode == os.stat("photo.png").st_mode
@@ -90,9 +89,7 @@ def test_verbose_prints_what_the_file_is(capsys):
 def test_notices_are_shown(capsys):
     Image.new("RGBA", (20, 20), (255, 0, 0, 100)).save("clear.png")
     assert tfci.main(["compress", "tiny-1", "clear.png"]) == 0
-    assert capsys.readouterr().err == (
-        "balle2017: clear.png: Its transparent parts are now white.\n"
-    )
+    assert capsys.readouterr().err == ("balle2017: clear.png: Its transparent parts are now white.\n")
 
 
 def test_metadata_survive_on_request():
@@ -105,8 +102,8 @@ def test_metadata_survive_on_request():
         (["--keep_metadata"], "a camera", {}),
         (["--keep_gps"], "a camera", {1: "N", 2: (43.0, 36.0, 0.0)}),
     ]:
-        assert tfci.main(["compress", *flags, "tiny-1", "photo.jpg"]) == 0
-        assert tfci.main(["decompress", "photo.jpg.tfci", "again.jpg"]) == 0
+        assert tfci.main(["compress", *flags, "--overwrite", "tiny-1", "photo.jpg"]) == 0
+        assert tfci.main(["decompress", "--overwrite", "photo.jpg.tfci", "again.jpg"]) == 0
         exif = Image.open("again.jpg").getexif()
         assert exif.get(0x0110) == camera and exif.get_ifd(0x8825) == position
 
@@ -140,7 +137,10 @@ def test_wrong_command_lines(capsys):
         (["compress", "tiny-1", "photo.png", "folder"], 2, "--out"),
         (["compress", "tiny-1", "photo.png", "photo.png"], 2, "same file"),
         (["compress", "tiny-1", "photo.png", "text.txt"], 2, "no .tfci file"),
+        (["compress", "tiny-1", "photo.png", "new.png"], 2, "named as a picture"),
+        (["compress", "--overwrite", "tiny-1", "photo.png", "other.jpg"], 2, "several inputs need --out"),
         (["compress", "tiny-1", "photo.png", "nowhere/a.tfci"], 2, "no folder nowhere"),
+        (["compress", "tiny-1"], 2, "Name a picture"),
         (["compress", "tiny-1", "a.png", "b.png", "c.png"], 2, "--out"),
         (["compress", "--bpp_strict", "tiny-1", "photo.png"], 2, "--target_bpp"),
         (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "--max_pixels"),
@@ -153,7 +153,7 @@ def test_wrong_command_lines(capsys):
         fails(capsys, args, status, sentence)
 
 
-@pytest.mark.parametrize("args", [[], ["compress"], ["compress", "tiny-1"], ["explode"],
+@pytest.mark.parametrize("args", [[], ["compress"], ["decompress"], ["info"], ["explode"],
                                   ["compress", "--jobs", "0", "tiny-1", "a.png"],
                                   ["compress", "--target_bpp", "-1", "tiny", "a.png"]])  # fmt: skip
 def test_argparse_refuses_with_status_2(args, capsys):
@@ -162,12 +162,30 @@ def test_argparse_refuses_with_status_2(args, capsys):
     assert error.value.code == 2
 
 
-def test_existing_bitstreams_are_replaced_and_other_files_on_request():
-    open("a.tfci", "wb").write(bitstream.MAGIC + b"old")
-    assert tfci.main(["compress", "tiny-1", "photo.png", "a.tfci"]) == 0
-    open("b.txt", "w").write("text")
-    assert tfci.main(["compress", "--overwrite", "tiny-1", "photo.png", "b.txt"]) == 0
-    assert open("a.tfci", "rb").read() == open("b.txt", "rb").read()
+def test_one_existing_output_is_skipped_as_many_are(capsys):
+    old = bitstream.MAGIC + b"old"
+    pathlib.Path("a.tfci").write_bytes(old)
+    args = ["compress", "tiny-1", "photo.png", "a.tfci"]
+    assert tfci.main(args) == 0
+    assert capsys.readouterr().err == "balle2017: photo.png: Skipped, as a.tfci exists; --overwrite replaces it.\n"
+    assert pathlib.Path("a.tfci").read_bytes() == old
+    assert tfci.main([*args, "--overwrite"]) == 0
+    data = pathlib.Path("a.tfci").read_bytes()
+    bitstream.unpack(data)
+    # The photograph that the file was made of may be there, or another one.
+    photo = pathlib.Path("photo.png").read_bytes()
+    pathlib.Path("photo.png.tfci").write_bytes(data)
+    for args in (["photo.png.tfci"], ["a.tfci", "photo.png"]):
+        assert tfci.main(["decompress", *args]) == 0
+        assert "Skipped, as photo.png exists" in capsys.readouterr().err
+        assert pathlib.Path("photo.png").read_bytes() == photo
+    # An empty file is nothing that could be lost.
+    pathlib.Path("empty").touch()
+    assert tfci.main(["compress", "tiny-1", "photo.png", "empty"]) == 0
+    assert pathlib.Path("empty").read_bytes() == data
+    pathlib.Path("text.txt").write_text("text")
+    assert tfci.main(["compress", "--overwrite", "tiny-1", "photo.png", "text.txt"]) == 0
+    assert pathlib.Path("text.txt").read_bytes() == data
 
 
 def test_damaged_files_and_salvage(capsys):
@@ -179,7 +197,7 @@ def test_damaged_files_and_salvage(capsys):
     fails(capsys, ["decompress", "bad.tfci"], 1, "damaged in slice")
     assert tfci.main(["decompress", "--salvage", "bad.tfci"]) == 3
     assert "slices are lost" in capsys.readouterr().err
-    assert Image.open("bad.tfci.png").size == (160, 160)
+    assert Image.open("bad.png").size == (160, 160)
     data[:] = open("p.png.tfci", "rb").read()
     data[30] ^= 4
     open("bit.tfci", "wb").write(data)
@@ -204,10 +222,10 @@ def test_folders(capsys):
     assert listing("out") == expected
     assert "4 files compressed into out" in capsys.readouterr().out
     for name in expected:
-        assert tfci.main(["compress", "tiny-1", f"in/{name[:-5]}", "one.tfci"]) == 0
+        assert tfci.main(["compress", "--overwrite", "tiny-1", f"in/{name[:-5]}", "one.tfci"]) == 0
         assert open("one.tfci", "rb").read() == open(f"out/{name}", "rb").read()
     assert tfci.main(["decompress", "out", "--out", "back", "--jobs", "3"]) == 0
-    assert listing("back") == [name + ".png" for name in expected]
+    assert listing("back") == ["a.png", "b.png", "sub/c.png", "sub/d.png"]
 
 
 def test_existing_outputs_are_skipped(capsys):
@@ -260,9 +278,9 @@ def test_standard_input_and_output():
     assert packed.stdout == open("photo.png.tfci", "rb").read()
     unpacked = command("decompress", "photo.png.tfci", "-")
     assert unpacked.stderr == b"" and unpacked.returncode == 0
-    tfci.main(["decompress", "photo.png.tfci"])
+    tfci.main(["decompress", "photo.png.tfci", "again.png"])
     pixels = np.asarray(Image.open(io.BytesIO(unpacked.stdout)))
-    np.testing.assert_array_equal(pixels, np.asarray(Image.open("photo.png.tfci.png")))
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open("again.png")))
 
 
 def test_writing_fails_without_a_trace(monkeypatch, capsys):
@@ -315,9 +333,7 @@ def test_five_hundred_photographs_of_which_ten_are_broken():
     assert done.returncode == 1
     assert done.stdout.startswith(b"490 files compressed into out")
     failures = done.stderr.decode().split("10 failed:\n")[1].splitlines()
-    assert [line.split(": ")[1] for line in failures] == [
-        f"in/{i:03}.jpg" for i in range(7, 500, 50)
-    ]
+    assert [line.split(": ")[1] for line in failures] == [f"in/{i:03}.jpg" for i in range(7, 500, 50)]
     assert len(listing("out")) == 490
     back = command("decompress", "out", "--out", "back")
     assert back.returncode == 0 and len(listing("back")) == 490

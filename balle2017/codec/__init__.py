@@ -8,12 +8,21 @@ Two runtimes do the same, with TensorFlow or without; what a model needs is impo
 """
 
 from balle2017.codec.checks import MAX_EFFORT
-from balle2017.codec.compression import DEFAULT_MODEL, compress
+from balle2017.codec.compression import compress
 from balle2017.codec.decompression import Decoded, Decompression, decompress
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError
 from balle2017.codec.rate_search import compress_to_bpp
-from balle2017.codec.registry import MODELS_VARIABLE, list_models, load, load_family, models_dir
+from balle2017.codec.registry import (
+    DEFAULT_MODEL,
+    MODELS_VARIABLE,
+    example_model,
+    list_models,
+    load,
+    load_family,
+    models_dir,
+    scan_models,
+)  # fmt: skip
 from balle2017.codec.runtime import RUNTIMES, has_tensorflow
 from balle2017.codec.tensorflow_runtime import ARITHMETIC, tensorflow
 from balle2017.container.bitstream import BitstreamError, DamagedError
@@ -22,5 +31,5 @@ from balle2017.pictures.images import ImageError
 __all__ = [
     "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
     "Decoded", "Decompression", "ImageError", "Model", "ModelError", "compress", "compress_to_bpp", "decompress",
-    "has_tensorflow", "list_models", "load", "load_family", "models_dir", "tensorflow",
+    "example_model", "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

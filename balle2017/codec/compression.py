@@ -1,8 +1,6 @@
 """Pixels to the bytes of a file, with a model by name."""
 
-from balle2017.codec.registry import load
-
-DEFAULT_MODEL = "bls2017-mse-4"
+from balle2017.codec.registry import DEFAULT_MODEL, load
 
 
 def compress(

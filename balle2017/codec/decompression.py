@@ -89,18 +89,26 @@ class Decompression:
         self._decoder = load(self.model, path, arithmetic, runtime)
         self._decoder.check(self._contents)
 
-    def whole(self):
-        """All bands as one array, uint8 `[height, width, channels]`."""
+    def whole(self, progress=None):
+        """All bands as one array, uint8 `[height, width, channels]`; `progress` as of `bands`."""
         pixels, top = np.empty(self.shape, np.uint8), 0
-        for band in self:
+        for band in self.bands(progress):
             pixels[top : top + len(band)] = band
             top += len(band)
         return pixels
 
     def __iter__(self):
+        return self.bands()
+
+    def bands(self, progress=None):
+        """Yields the bands; `progress` is a function of the rows of pixels done since its last call."""
         # Each pass finds the same.
         self.lost[:], self.notices[:] = [], self._causes
-        yield from self._decoder.decode_bands(self._contents, self._salvage, self.lost)
+        for band in self._decoder.decode_bands(self._contents, self._salvage, self.lost):
+            yield band
+            if progress:
+                progress(len(band))
+            del band
         if self.lost:
             self.notices.append(_describe_loss(self._contents, self.lost))
 

@@ -62,8 +62,8 @@ class Model:
           effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
             better the longer it takes.
           lmbda: λ of bits per pixel + λ · MSE in place of the model's own; not with effort 0.
-          progress: With effort, a function of the steps done since the last call and of the
-            Lagrangian.
+          progress: A function of the steps done since the last call and of the Lagrangian, which
+            is `None` without effort.
 
         Raises:
           ValueError: If the model takes other arrays, or there is no such effort or λ.
@@ -76,7 +76,7 @@ class Model:
         lmbda = self.info["lambda"] if lmbda is None else positive(lmbda, "λ")
         pixels = self._checked(pixels, effort)
         if effort == 0:
-            bands = self.analyze(pixels)
+            bands = _reported(self.analyze(pixels), progress)
         else:
             refinement = self._refinement(pixels)
             refinement.run(effort, lmbda, progress)
@@ -94,7 +94,7 @@ class Model:
             refinement.run(effort, self.info["lambda"])
             yield self._pack([refinement.latents], pixels, None)
 
-    def compress_to_size(self, pixels, size, effort=1, strict=False, metadata=None) -> bytes:
+    def compress_to_size(self, pixels, size, effort=1, strict=False, metadata=None, progress=None) -> bytes:
         """Like `compress`, with the λ at which the file has a number of bytes.
 
         The size is met to half a percent, if the picture can be coded in so many bytes at all and is
@@ -111,6 +111,7 @@ class Model:
             effort,
             lambda latents: self._pack([latents], pixels, metadata),
             strict,
+            progress=progress,
         )
         if strict and len(data) > size:
             bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
@@ -119,6 +120,8 @@ class Model:
 
     def count_steps(self, pixels, effort):
         """How many steps `compress` reports to its `progress`."""
+        if effort == 0:
+            return len(tiling.tiles(*tiling.latent_size(pixels), sum(tiling.ANALYSIS_CONTEXT))[0])
         tensorflow_for_effort()
         from balle2017.codec import refine
 
@@ -290,3 +293,12 @@ class Model:
           int32 `[num_positions, filters]`, and whether each slice is valid, bool `[slices]`.
         """
         return self.runtime.decode_slices(slices, slice_length, num_positions)
+
+
+def _reported(bands, progress):
+    """Passes bands on, each of which is a step."""
+    for band in bands:
+        yield band
+        del band
+        if progress:
+            progress(1, None)

@@ -6,7 +6,7 @@ from balle2017.codec.checks import positive, whole_effort
 from balle2017.codec.model_info import RateError
 
 
-def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=0):
+def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=0, progress=None):
     """Compresses to a number of bits per pixel, with the model whose file comes closest.
 
     With effort 0 that is all. Otherwise the latents are refined for the λ at
@@ -19,6 +19,7 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
       strict: Whether the target must not be exceeded.
       metadata: Bytes by tag, or `None`.
       effort: 0 to 9.
+      progress: As of `Model.compress`; how many steps there will be, nobody knows.
 
     Returns:
       The model, and the bytes of the file.
@@ -36,7 +37,7 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
 
     def compressed(index):
         if index not in files:
-            files[index] = models[index].compress(pixels, metadata)
+            files[index] = models[index].compress(pixels, metadata, progress=progress)
         return len(files[index])
 
     # The first model that exceeds the target is at `high`, the last that does not below `low`.
@@ -54,7 +55,7 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
         found = []
         for i in choices:
             try:
-                data = models[i].compress_to_size(pixels, size, effort, strict, metadata)
+                data = models[i].compress_to_size(pixels, size, effort, strict, metadata, progress)
             except RateError:
                 if i != choices[-1] or found:
                     continue

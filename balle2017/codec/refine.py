@@ -207,7 +207,7 @@ class Refinement:
         self._run(DESCENTS[self._effort : effort], lmbda, progress=progress)
         self._effort = max(self._effort, effort)
 
-    def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004):
+    def find_size(self, target, lmbda, effort, encode, strict=False, tolerance=0.004, progress=None):
         """Refines for the λ at which the file has a given size.
 
         A few steps at each of some λ find the one that fits, which is all of effort 1. The steps of
@@ -221,25 +221,26 @@ class Refinement:
           encode: Function of latents to the bytes of a file.
           strict: Whether the target must not be exceeded.
           tolerance: Relative error in size that ends the search.
+          progress: As of `run`; without a Lagrangian while λ is sought.
 
         Returns:
           The bytes of the file that comes closest.
         """
         best = _Closest(target, strict, tolerance)
-        found, refined = self._search(DESCENTS[1:2], lmbda, encode, best)
+        found, refined = self._search(DESCENTS[1:2], lmbda, encode, best, progress)
         if effort == 1:
             return best.data
         best = _Closest(target, strict, tolerance)
-        refined._run((_HALF,) if effort == 2 else DESCENTS[2:effort], found)
+        refined._run((_HALF,) if effort == 2 else DESCENTS[2:effort], found, progress=progress)
         best.add(encode(refined.latents))
         if not best.fits:
-            refined._search((_TUNING,), found, encode, best)
+            refined._search((_TUNING,), found, encode, best, progress)
         if strict and len(best.data) > target:
             # More effort must not fail where less does not.
-            return self.find_size(target, lmbda, effort - 1, encode, strict, tolerance)
+            return self.find_size(target, lmbda, effort - 1, encode, strict, tolerance, progress)
         return best.data
 
-    def _search(self, descents, lmbda, encode, best):
+    def _search(self, descents, lmbda, encode, best, progress=None):
         """Finds the λ at which some descents end in a file that fits.
 
         Returns:
@@ -250,7 +251,7 @@ class Refinement:
         tries, stalled, nearest = 0, 0, math.inf
         for _ in range(_SEARCH_STEPS):
             here = start._copy()
-            here._run(descents, math.exp(x), keep_best=False)
+            here._run(descents, math.exp(x), keep_best=False, progress=progress)
             error = best.add(encode(here.latents))
             if best.fits:
                 break

@@ -9,6 +9,7 @@ from typing import List, Tuple
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError, read_info
 
+DEFAULT_MODEL = "bls2017-mse-4"
 MODELS_VARIABLE = "BALLE2017_MODELS"
 
 
@@ -26,10 +27,10 @@ def models_dir(path=None) -> pathlib.Path:
 
 def list_models(path=None) -> List[dict]:
     """What `model.json` says of each installed model, by family and ascending λ; unusable ones are left out."""
-    return scan(path)[0]
+    return scan_models(path)[0]
 
 
-def scan(path=None) -> Tuple[List[dict], List[ModelError]]:
+def scan_models(path=None) -> Tuple[List[dict], List[ModelError]]:
     """As `list_models`, and what is wrong with the folders that it leaves out."""
     found, problems = [], []
     for file in sorted(models_dir(path).glob("*/model.json")):
@@ -38,6 +39,12 @@ def scan(path=None) -> Tuple[List[dict], List[ModelError]]:
         except ModelError as error:
             problems.append(error)
     return sorted(found, key=lambda info: (_family(info["name"]), info["lambda"])), problems
+
+
+def example_model(path=None, preferred=DEFAULT_MODEL) -> str:
+    """The name of an installed model, to be named in a sentence."""
+    names = [info["name"] for info in list_models(path)]
+    return preferred if preferred in names or not names else names[0]
 
 
 def load(name, path=None, arithmetic="float32", runtime="auto") -> Model:
@@ -103,7 +110,7 @@ def _read_named(folder):
 
 
 def _no_model(name, path):
-    infos, problems = scan(path)
+    infos, problems = scan_models(path)
     for problem in problems:
         # Its folder has another name, perhaps.
         if f" {name}: " in str(problem):

@@ -1,19 +1,26 @@
 """The command line of `balle2017`."""
 
 import argparse
+import difflib
 import os
 
 from balle2017 import codec
+from balle2017.commands import completion
 from balle2017.pictures import images
 
-_EPILOG = """\
+_STATUS = """\
 exit status:
   0    done
   1    a file, or one of several, could not be read, converted or written
   2    the command line or the model is wrong; nothing was done
+"""
+_SALVAGED = """\
   3    with --salvage: decoded, but parts of a picture are lost
+"""
+_INTERRUPTED = """\
   130  interrupted; what has been written is complete, and the same command goes on from there
-
+"""
+_MODELS = """
 Models are looked for in --models_dir, else in $BALLE2017_MODELS, else in the package itself.
 """
 _COMPRESS = """\
@@ -26,19 +33,22 @@ Compresses pictures.
 
 Reads all that Pillow reads. EXIF orientation is applied, transparency becomes white, 16 bits become
 8, of animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or
-output.
+output. Outputs that exist are left as they are, unless --overwrite is given.
 
 With --effort the latents are chosen for the picture at hand: the file is smaller at equal quality,
-takes longer to make, and decodes as fast as any other.
+takes longer to make, and decodes as fast as any other. Efforts 1 to 9 take 3, 11, 27, 59, 123, 223,
+343, 483 and 643 steps; a step of 768×512 pixels takes some 60 ms on two cores.
 """
 _DECOMPRESS = """\
 Decompresses .tfci files, with the model that each names.
 
   balle2017 decompress INPUT [OUTPUT]
-  balle2017 decompress FOLDER_OR_GLOB... --out DIR [--jobs N]
+  balle2017 decompress FOLDER_OR_GLOB... --out DIR [--format F] [--jobs N]
 
-OUTPUT is INPUT.png by default, and its extension says the format; - is standard input or output
-(as PNG).
+OUTPUT is by default INPUT with .png in place of .tfci and of what was a picture's extension:
+a.jpg.tfci becomes a.png. Where two files of a run would have the same name so, both keep the longer
+one, a.jpg.png. The extension of OUTPUT says the format, or --format; - is standard input or output
+(as PNG). Outputs that exist are left as they are, unless --overwrite is given.
 """
 _WEB = """\
 Serves a page that compresses photographs and shows .tfci files, on this machine and for it only.
@@ -48,22 +58,60 @@ Serves a page that compresses photographs and shows .tfci files, on this machine
 
 The codec runs in the browser. With --out the page becomes files that any web server can serve.
 """
+_INFO = """\
+Says what .tfci files are, without decoding them: model, size, bits per pixel, slices, metadata, and
+whether they are whole. Exit status 1 if one is not.
+"""
+_FORMATTER = argparse.RawDescriptionHelpFormatter
 
 
-def make_parser():
-    """The parser of `balle2017`; `command` names the subcommand."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes options and paths in any order, and has a hint for a misspelt option."""
+
+    _mixing = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        # Which argparse cannot do where there are subcommands, but can in each of them.
+        if self._mixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            found, unknown = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+        if unknown:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            near = [difflib.get_close_matches(word.partition("=")[0], known, 1) for word in unknown]
+            hint = ", ".join(options[0] for options in near if options)
+            self.error(f"unknown: {' '.join(unknown)}" + (f" (did you mean {hint}?)" if hint else ""))
+        return found, unknown
+
+
+def make_parser(version=""):
+    """The parser of `balle2017`, which is of a version; `command` names the subcommand."""
+    parser = _Parser(
         prog="balle2017",
         description="A learned image codec (Ballé, Laparra & Simoncelli, 2017).",
-        epilog=_EPILOG,
-        formatter_class=formatter,
+        epilog="balle2017 COMMAND --help says more.",
+        formatter_class=_FORMATTER,
     )
+    parser.add_argument("--version", action="version", version=f"balle2017 {version}")
+    parser.set_defaults(max_pixels=images.MAX_PIXELS)
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--models_dir", metavar="DIR", help="folder of models")
+    files = _files_parser(common)
+    _add_compress(commands, files)
+    _add_decompress(commands, files)
+    _add_info(commands)
+    _add_models(commands, common)
+    _add_web(commands, common)
+    return parser
 
+
+def _files_parser(common):
+    """What compress and decompress have in common."""
     files = argparse.ArgumentParser(add_help=False, parents=[common])
     files.add_argument("--out", metavar="DIR", help="where the outputs of several inputs go")
     files.add_argument(
@@ -76,7 +124,7 @@ def make_parser():
     files.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace outputs that exist (default: with --out they are skipped)",
+        help="replace outputs that exist (default: they are skipped)",
     )
     files.add_argument(
         "--max_pixels",
@@ -85,7 +133,9 @@ def make_parser():
         default=images.MAX_PIXELS,
         help="refuse larger pictures (default: %(default)s)",
     )
-
+    files.add_argument(
+        "--keep_times", action="store_true", help="give outputs the times of modification of their inputs"
+    )
     files.add_argument(
         "--arithmetic",
         choices=list(codec.ARITHMETIC),
@@ -100,20 +150,22 @@ def make_parser():
         help="onnx runs without TensorFlow and starts at once, tensorflow is quicker with many pictures;"
         " the files are the same (default: the quicker of those that are installed)",
     )
+    return files
 
+
+def _add_compress(commands, files):
     sub = commands.add_parser(
         "compress",
         parents=[files],
         help="pictures to .tfci files",
         usage="balle2017 compress [options] MODEL INPUT... [OUTPUT]",
         description=_COMPRESS,
-        epilog=_EPILOG,
-        formatter_class=formatter,
+        epilog=_STATUS + _INTERRUPTED + _MODELS,
+        formatter_class=_FORMATTER,
     )
-    sub.add_argument("model", metavar="MODEL", help="such as bls2017-mse-4, see `balle2017 models`")
-    sub.add_argument(
-        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
-    )
+    model = sub.add_argument("model", metavar="MODEL", help="such as bls2017-mse-4, see `balle2017 models`")
+    model.completer = completion.models
+    sub.add_argument("paths", metavar="INPUT", nargs="*", help="file, or with --out folders and globs")
     sub.add_argument(
         "--target_bpp",
         metavar="B",
@@ -127,68 +179,79 @@ def make_parser():
         metavar="N",
         type=int,
         choices=range(codec.MAX_EFFORT + 1),
-        help="0 (quickest) to %d (smallest) (default: 0, and 1 with --target_bpp)"
-        % codec.MAX_EFFORT,
+        help=f"0 (quickest) to {codec.MAX_EFFORT} (smallest) (default: 0, and 1 with --target_bpp)",
     )
     sub.add_argument(
         "--lambda",
+        "--lmbda",
         dest="lmbda",
         metavar="L",
         type=_positive_float,
         help="with --effort: weight of the distortion, in bits per pixel for a squared error of 1"
         " (default: the model's, see `balle2017 models`)",
     )
-    sub.add_argument(
-        "--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result"
-    )
+    sub.add_argument("--verbose", action="store_true", help="print bpp, PSNR and MS-SSIM of the result")
     sub.add_argument(
         "--keep_metadata",
         action="store_true",
         help="keep EXIF, ICC profile and XMP, but for positions, maker notes and thumbnails",
     )
-    sub.add_argument(
-        "--keep_gps", action="store_true", help="like --keep_metadata, and keep positions too"
-    )
+    sub.add_argument("--keep_gps", action="store_true", help="like --keep_metadata, and keep positions too")
 
+
+def _add_decompress(commands, files):
     sub = commands.add_parser(
         "decompress",
         parents=[files],
         help=".tfci files to pictures",
         usage="balle2017 decompress [options] INPUT... [OUTPUT]",
         description=_DECOMPRESS,
-        epilog=_EPILOG,
-        formatter_class=formatter,
+        epilog=_STATUS + _SALVAGED + _INTERRUPTED + _MODELS,
+        formatter_class=_FORMATTER,
     )
+    sub.add_argument("paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs")
     sub.add_argument(
-        "paths", metavar="INPUT", nargs="+", help="file, or with --out folders and globs"
+        "--format", metavar="F", help="png, jpg, webp or whatever else Pillow writes (default: as OUTPUT says, or png)"
     )
     sub.add_argument("--salvage", action="store_true", help="decode what is left of damaged files")
     sub.set_defaults(verbose=False)
 
+
+def _add_info(commands):
     sub = commands.add_parser(
+        "info",
+        help="what .tfci files are",
+        description=_INFO,
+        epilog=_STATUS,
+        formatter_class=_FORMATTER,
+    )
+    sub.add_argument("paths", metavar="FILE", nargs="+", help="a .tfci file; - is standard input")
+    sub.add_argument("--json", action="store_true", help="as a JSON list, for programs")
+
+
+def _add_models(commands, common):
+    commands.add_parser(
         "models",
         parents=[common],
         help="what is installed",
-        epilog=_EPILOG,
-        formatter_class=formatter,
+        description="Lists the models that are installed. Exit status 1 if one cannot be used.",
+        epilog=_STATUS + _MODELS,
+        formatter_class=_FORMATTER,
     )
-    sub.set_defaults(max_pixels=images.MAX_PIXELS)
 
+
+def _add_web(commands, common):
     sub = commands.add_parser(
         "web",
         parents=[common],
         help="the codec as a page in the browser",
         description=_WEB,
-        epilog=_EPILOG,
-        formatter_class=formatter,
+        epilog=_STATUS + _MODELS,
+        formatter_class=_FORMATTER,
     )
-    sub.add_argument(
-        "--port", type=_port, default=2017, help="port on 127.0.0.1; 0 takes any (default: %(default)s)"
-    )
+    sub.add_argument("--port", type=_port, default=2017, help="port on 127.0.0.1; 0 takes any (default: %(default)s)")
     sub.add_argument("--no_browser", action="store_true", help="do not open the browser")
     sub.add_argument("--out", metavar="DIR", help="write the page and the models there, and serve nothing")
-    sub.set_defaults(max_pixels=images.MAX_PIXELS)
-    return parser
 
 
 def _positive(text):

@@ -73,8 +73,8 @@ def compress(source, options, progress=None) -> Result:
     Args:
       source: The picture file.
       options: `Options`.
-      progress: With an effort and a single model, a function of the model and the pixels that
-        returns the `progress` of `codec.Model.compress`.
+      progress: Function of how many steps there will be, `None` if nobody knows, and of what is
+        done, which returns a function of the steps done since its last call and of a note.
 
     Raises:
       images.ImageError, codec.ModelError, OSError: As their sentences say.
@@ -87,28 +87,34 @@ def compress(source, options, progress=None) -> Result:
         keep_gps=options.keep_gps,
     )
     picture = streamed.read(source, **how) or images.read(source, **how)
+    pixels, notices = picture.pixels, picture.notices
     if options.target_bpp is None:
         model = models[0]
-        report = progress(model, picture.pixels) if progress and options.effort else None
-        data = model.compress(
-            picture.pixels, picture.metadata, options.effort, options.lmbda, report
-        )
+        report = progress and _lagrangian(progress(model.count_steps(pixels, options.effort), model.name))
+        data = model.compress(pixels, picture.metadata, options.effort, options.lmbda, report)
     else:
+        report = progress and _lagrangian(progress(None, options.model))
         model, data = codec.compress_to_bpp(
             models,
-            picture.pixels,
+            pixels,
             options.target_bpp,
             options.bpp_strict,
             picture.metadata,
             options.effort,
+            report,
         )
-    return Result(
-        io.BytesIO(data), len(data), model.name, picture.notices, pixels=picture.pixels
-    )
+        notices = notices + _missed(options, model, 8 * len(data) / (pixels.shape[0] * pixels.shape[1]))
+    return Result(io.BytesIO(data), len(data), model.name, notices, pixels=pixels)
 
 
-def decompress(data, options, format="PNG") -> Result:
+def decompress(data, options, format="PNG", progress=None) -> Result:
     """Makes a picture file of the bytes of a `.tfci` file.
+
+    Args:
+      data: The bytes.
+      options: `Options`.
+      format: Pillow's name of the format.
+      progress: As of `compress`, in rows of pixels.
 
     Raises:
       bitstream.BitstreamError, codec.ModelError, images.ImageError: As their sentences say.
@@ -121,13 +127,14 @@ def decompress(data, options, format="PNG") -> Result:
         options.arithmetic,
         options.runtime,
     )
+    report = progress and progress(decoded.shape[0], decoded.model)
     if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
         out = tempfile.SpooledTemporaryFile(_BUFFER)
         kept, notices = metadata.storable(decoded.metadata, format, decoded.shape[2])
-        png.write(out, decoded.shape, decoded, kept)
+        png.write(out, decoded.shape, decoded.bands(report), kept)
     else:
         out = io.BytesIO()
-        notices = images.write(out, decoded.whole(), decoded.metadata, format)
+        notices = images.write(out, decoded.whole(report), decoded.metadata, format)
     out.seek(0, io.SEEK_END)
     size = out.tell()
     out.seek(0)
@@ -142,3 +149,19 @@ def candidates(options):
     """
     how = options.model, options.models_dir, options.arithmetic, options.runtime
     return [codec.load(*how)] if options.target_bpp is None else codec.load_family(*how)
+
+
+def _missed(options, model, bpp):
+    """A notice, if the rate is not the one that was asked for: by more than 1 %, or of no model's."""
+    if abs(bpp / options.target_bpp - 1) <= 0.01:
+        return []
+    if options.effort:
+        how = f"the nearest that {model.name} can do"
+    else:
+        how = f"the nearest of the models, {model.name}; an --effort above 0 finds rates between them"
+    return [f"It has {bpp:.4f} bits per pixel and not {options.target_bpp:g}: {how}."]
+
+
+def _lagrangian(report):
+    """The `progress` of `codec.Model.compress` that shows the Lagrangian."""
+    return lambda steps, value=None: report(steps, "" if value is None else f"bpp + λ·MSE = {value:.4f}")

@@ -6,8 +6,9 @@ import dataclasses
 import glob
 import os
 
-from tqdm import tqdm
-
+from balle2017.commands import single
+from balle2017.commands.progress import Progress
+from balle2017.commands.sizes import size
 from balle2017.files import streams, writing
 
 
@@ -51,7 +52,7 @@ class Found:
     errors: list[OSError] = dataclasses.field(default_factory=list)
 
 
-def find(patterns, extensions, out, suffix) -> Found:
+def find(patterns, extensions, out, name) -> Found:
     """Lists the files that folders, globs and paths stand for.
 
     In folders, at any depth, these are files with one of the extensions;
@@ -62,17 +63,18 @@ def find(patterns, extensions, out, suffix) -> Found:
       patterns: Paths of files or folders, or globs.
       extensions: Lower-case extensions with their dots.
       out: Folder of the outputs.
-      suffix: Appended to an input's name to get its output's.
+      name: Function of an input's path in its folder to that of its output in `out`, and with
+        `whole=True` to a longer one, which those get of which several would have the same.
     """
-    found, known = Found(), set()
+    found, known, places = Found(), set(), []
 
-    def add(path, name):
+    def add(path, place):
         # One file may be named in several ways, but be done once.
         folder, base = os.path.split(path)
         key = os.path.join(os.path.realpath(folder), base)
         if key not in known:
             known.add(key)
-            found.files.append((path, os.path.join(out, name + suffix)))
+            places.append((path, place))
 
     for pattern in patterns:
         # A file may have brackets in its name, which a glob would not find.
@@ -85,6 +87,10 @@ def find(patterns, extensions, out, suffix) -> Found:
                 continue
             for path in _walk(match, extensions, os.path.realpath(out), found):
                 add(path, os.path.relpath(path, match))
+    counts = collections.Counter(os.path.normcase(name(place)) for _, place in places)
+    for path, place in places:
+        output = name(place, whole=counts[os.path.normcase(name(place))] > 1)
+        found.files.append((path, os.path.join(out, output)))
     return found
 
 
@@ -107,7 +113,7 @@ def _walk(folder, extensions, out, found):
                 yield path
 
 
-def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
+def run(files, convert, explain, args) -> Summary:
     """Converts files in threads: while one picture is transformed, others are read and written.
 
     One bad file is noted and does not end the run.
@@ -115,10 +121,9 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
     Args:
       files: `(input, output)` paths.
       convert: Function `(input, output)` to a `convert.Result`.
-      jobs: Number of threads.
-      overwrite: Whether to convert again what has an output already.
       explain: Function of an exception to a sentence, or `None` if it is a bug.
-      verb: For the progress bar.
+      args: With `jobs` (number of threads), `overwrite` (whether to convert again what has an
+        output already), `keep_times` (whether outputs get the times of their inputs), and `command`.
 
     Returns:
       A `Summary`.
@@ -131,24 +136,25 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
     def work(source, target):
         if taken[os.path.normcase(target)] != source:
             raise FileExistsError(f"Its output would be that of {taken[os.path.normcase(target)]}.")
-        if os.path.lexists(target) and not overwrite:
+        if single.is_there(target) and not args.overwrite:
             raise OutputExists
-        size = os.path.getsize(source)
+        before = os.path.getsize(source)
         result = convert(source, target)
         writing.make_folder(os.path.dirname(target) or ".")
         writing.write(target, result.file)
-        return size, result.size, result.notices, result.damaged
+        if args.keep_times:
+            single.copy_times(source, target)
+        return before, result.size, result.notices, result.damaged
 
-    progress = tqdm(total=len(files), unit=" images", desc=verb, disable=None, smoothing=0.05)
-    pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    with progress:
+    pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
+    with Progress(unit=" images", smoothing=0.05) as progress:
+        progress.begin(len(files), args.command)
         futures = {pool.submit(work, *file): file[0] for file in files}
         try:
             for future in concurrent.futures.as_completed(futures):
                 _account(summary, futures[future], future, explain)
-                saved = (summary.bytes_in - summary.bytes_out) / 1e6
-                progress.set_postfix_str(f"{saved:.1f} MB saved" if saved > 0 else "", False)
-                progress.update()
+                saved = summary.bytes_in - summary.bytes_out
+                progress.update(1, f"{size(saved)} saved" if saved > 0 else "")
         finally:
             # After an interruption without waiting for what runs.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -160,7 +166,7 @@ def run(files, convert, jobs, overwrite, explain, verb) -> Summary:
 
 def _account(summary, source, future, explain):
     try:
-        size, new_size, notices, damaged = future.result()
+        before, after, notices, damaged = future.result()
     except OutputExists:
         summary.skipped += 1
     except Exception as error:
@@ -169,7 +175,7 @@ def _account(summary, source, future, explain):
         summary.failures.append((source, explain(error) or unexpected))
     else:
         summary.done += 1
-        summary.bytes_in += size
-        summary.bytes_out += new_size
+        summary.bytes_in += before
+        summary.bytes_out += after
         summary.notices += [(source, notice) for notice in notices]
         summary.damaged |= damaged

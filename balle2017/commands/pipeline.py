@@ -10,16 +10,24 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from balle2017.codec import ModelError
-from balle2017.commands import convert
+from balle2017.commands import convert, names
 from balle2017.container.bitstream import BitstreamError
 from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
 
-SUFFIXES = {"compress": ".tfci", "decompress": ".png"}
 FAILURES = "failures.tsv"
 
 
-def run(command, options, pattern, output, beam_args):
+def count(pattern):
+    """How many files a glob matches.
+
+    Raises:
+      apache_beam.io.filesystem.BeamIOError, ValueError: If that cannot be known.
+    """
+    return sum(len(result.metadata_list) for result in FileSystems.match([pattern]))
+
+
+def run(command, options, pattern, output, overwrite, beam_args):
     """Converts all files that a glob matches.
 
     Args:
@@ -27,6 +35,7 @@ def run(command, options, pattern, output, beam_args):
       options: `convert.Options`.
       pattern: Glob of the inputs.
       output: Folder of the outputs, and of `FAILURES`, which lists the inputs that failed.
+      overwrite: Whether outputs that exist are made anew.
       beam_args: Flags of Beam.
 
     Returns:
@@ -41,7 +50,7 @@ def run(command, options, pattern, output, beam_args):
         | fileio.MatchFiles(pattern)
         | beam.Reshuffle()
         | fileio.ReadMatches()
-        | beam.ParDo(Convert(command, options, pattern, output))
+        | beam.ParDo(Convert(command, options, pattern, output, overwrite))
     )
     name, suffix = posixpath.splitext(FAILURES)
     failures | beam.io.WriteToText(posixpath.join(output, name), suffix, shard_name_template="")
@@ -56,8 +65,9 @@ class Convert(beam.DoFn):
     Each worker process loads a model once, when the first file needs it.
     """
 
-    def __init__(self, command, options, pattern, output):
+    def __init__(self, command, options, pattern, output, overwrite):
         self.command = command
+        self.overwrite = overwrite
         self.options = options
         # What the glob leaves open is repeated in the output.
         self.root = posixpath.dirname(pattern.split("*")[0].split("?")[0].split("[")[0])
@@ -68,6 +78,10 @@ class Convert(beam.DoFn):
 
     def process(self, file):
         path = file.metadata.path
+        target = self._target(path)
+        # Also of a bundle that is tried again.
+        if not self.overwrite and FileSystems.exists(target):
+            return
         try:
             data = file.read()
             if self.command == "compress":
@@ -77,11 +91,15 @@ class Convert(beam.DoFn):
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
             yield f"{path}\t{error}"
             return
-        self._write(path, result.file)
+        self._write(target, result.file)
 
-    def _write(self, path, file):
+    def _target(self, path):
         name = path[len(self.root) :].lstrip("/") if path.startswith(self.root) else path
-        target = posixpath.join(self.output, name) + SUFFIXES[self.command]
+        # No worker knows whether another file would have the shorter name of a picture.
+        rename = names.compressed if self.command == "compress" else names.decompressed
+        return posixpath.join(self.output, rename(name, whole=True))
+
+    def _write(self, target, file):
         folder, base = posixpath.split(target)
         _make_folder(folder)
         # Under a name of its own until it is whole; a bundle that is tried again replaces it.

@@ -39,7 +39,7 @@ def predict_grpc(server, servable, inputs, timeout=60):
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
     except ImportError as error:
         raise ServerError(
-            f"gRPC needs the package tensorflow-serving-api (no {error.name}); --rest does without."
+            f"gRPC needs {error.name}: pip install 'balle2017[serving]', or --rest, which does without."
         ) from None
     request = predict_pb2.PredictRequest()
     request.model_spec.name = servable

@@ -3,15 +3,17 @@
 import dataclasses
 import functools
 import io
+import json
 import os
+import shlex
 import shutil
 import sys
 
-import numpy as np
-from tqdm import tqdm
-
 from balle2017 import codec
-from balle2017.commands import convert, folders
+from balle2017.commands import convert, folders, info, measured, names, single
+from balle2017.commands.progress import Progress
+from balle2017.commands.single import UsageError
+from balle2017.commands.sizes import size
 from balle2017.container import bitstream
 from balle2017.files import streams, writing
 from balle2017.pictures import formats, images
@@ -28,6 +30,10 @@ def compress(args):
     if effort is None:
         # The rates between those of the models take some effort.
         effort = 0 if args.target_bpp is None else 1
+    if args.bpp_strict and args.target_bpp is None:
+        raise UsageError("--bpp_strict needs --target_bpp.")
+    if args.lmbda is not None and (effort == 0 or args.target_bpp is not None):
+        raise UsageError("--lambda needs an --effort above 0, and no --target_bpp.")
     options = _options(
         args,
         model=args.model,
@@ -38,91 +44,109 @@ def compress(args):
         keep_metadata=args.keep_metadata,
         keep_gps=args.keep_gps,
     )
-    if args.bpp_strict and args.target_bpp is None:
-        return _complain("--bpp_strict needs --target_bpp.", USAGE)
-    if args.lmbda is not None and (effort == 0 or args.target_bpp is not None):
-        return _complain("--lambda needs an --effort above 0, and no --target_bpp.", USAGE)
-    try:
-        convert.candidates(options)
-    except codec.ModelError as error:
-        return _complain(error, USAGE)
+    _check_model(args, options)
     if args.out:
         return _run_folder(
             args,
             options,
             lambda source, _, options: convert.compress(source, options),
             formats.extensions(),
-            ".tfci",
-        )
-    source, target, status = _source_and_target(args, ".tfci")
-    if status:
-        return status
-    written_over = os.path.isfile(target) and not streams.is_stream(target)
-    if written_over and not args.overwrite and not _is_bitstream(target):
-        return _complain(
-            f"{target} exists and is no .tfci file; --overwrite replaces it, and several inputs"
-            " need --out.",
-            USAGE,
+            names.compressed,
         )
 
-    def convert_source(path):
+    def convert_source(source, _, progress):
         # By its path, as a large picture's file need not be in memory as a whole.
-        file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
-        with tqdm(unit=" steps", disable=None if effort else True, leave=False) as bar:
-            return convert.compress(file, options, lambda *picture: _progress(bar, effort, *picture))
+        file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+        return convert.compress(file, options, progress)
 
-    return _run_one(source, target, convert_source, args)
-
-
-def _progress(bar, effort, model, pixels):
-    """The `progress` of `codec.Model.compress` that moves a bar and shows the Lagrangian."""
-    bar.reset(model.count_steps(pixels, effort))
-    bar.set_description(model.name)
-
-    def progress(steps, lagrangian):
-        bar.set_postfix_str(f"bpp + λ·MSE = {lagrangian:.4f}", refresh=False)
-        bar.update(steps)
-
-    return progress
+    source, target = single.paths(args.paths, names.compressed, True)
+    return _run_one(args, source, target, convert_source, " steps" if effort else " bands")
 
 
 def decompress(args):
     """`decompress`, of one file or many."""
     options = _options(args, salvage=args.salvage)
+    extension = "." + args.format.lower().lstrip(".") if args.format else ".png"
+    if args.format:
+        _check_format(extension)
 
-    def convert_path(source, target, options=options):
+    def default(path, **how):
+        return names.decompressed(path, extension, **how)
+
+    def convert_path(source, target, progress=None, options=options):
         data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
-        return convert.decompress(data, options, _format_of(target))
+        return convert.decompress(data, options, _format_of(target, args.format and extension), progress)
 
     if args.out:
-        return _run_folder(args, options, convert_path, {".tfci"}, ".png")
-    source, target, status = _source_and_target(args, ".png")
-    if status:
-        return status
+        return _run_folder(args, options, convert_path, {".tfci"}, default)
+    _check_no_model(args)
+    source, target = single.paths(args.paths, default, False)
     try:
-        _format_of(target)
+        _format_of(target, args.format and extension)
     except images.ImageError as error:
-        return _complain(error, FAILED, target)
-    return _run_one(source, target, lambda path: convert_path(path, target), args)
+        return complain(error, FAILED, target)
+    return _run_one(args, source, target, convert_path, " rows")
 
 
 def models(args):
     """`models`."""
-    try:
-        infos = codec.list_models(args.models_dir)
-        folder = codec.models_dir(args.models_dir)
-    except codec.ModelError as error:
-        return _complain(error, USAGE)
+    infos, problems = codec.scan_models(args.models_dir)
+    for problem in problems:
+        complain(problem, FAILED)
     if not infos:
-        return _complain(f"No models are installed in {folder}.", FAILED)
+        return complain(f"No models are installed in {codec.models_dir(args.models_dir)}.", FAILED)
     print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
-    for info in infos:
-        figures = info.get("kodak") or {}
+    for found in infos:
+        figures = found.get("kodak") or {}
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
         psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
-        line = f"{info['name']:<20} {info['lambda']:8g} {info['num_filters']:8} {info['num_latents']:8} {bpp} {psnr}"
+        line = (
+            f"{found['name']:<20} {found['lambda']:8g} {found['num_filters']:8} {found['num_latents']:8} {bpp} {psnr}"
+        )
         print(line.rstrip())
-    return DONE
+    return FAILED if problems else DONE
+
+
+def describe(args):
+    """`info`."""
+    results, status = [], DONE
+    for path in args.paths:
+        try:
+            data = sys.stdin.buffer.read() if path == "-" else streams.read(path)
+        except OSError as error:
+            found = {"problem": explain(error), "whole": False}
+        else:
+            found = info.describe(data)
+        results.append({"file": path, **found})
+        if not found["whole"]:
+            status = FAILED
+        if not args.json and "bytes" in found:
+            print(f"{path}\n{info.text(found)}")
+        elif not args.json:
+            complain(found["problem"], FAILED, path)
+    if args.json:
+        print(json.dumps(results, indent=2))
+    return status
+
+
+def explain(error):
+    """One sentence for what a user can do something about; `None` for a bug."""
+    if isinstance(error, (images.ImageError, bitstream.BitstreamError, codec.ModelError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for it."
+    if isinstance(error, writing.OutputError):
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}".rstrip(".") + "."
+    return None
+
+
+def complain(sentence, status, path=None):
+    """Prints a sentence on standard error, and returns the status."""
+    where = f"{path}: " if path else ""
+    print(f"balle2017: {where}{sentence}", file=sys.stderr)
+    return status
 
 
 def _options(args, **options):
@@ -144,89 +168,95 @@ def _for_many(options, number):
     return dataclasses.replace(options, runtime="tensorflow")
 
 
-def _source_and_target(args, suffix):
-    """The two paths of a single conversion, and an exit status if there are none."""
-    if len(args.paths) > 2:
-        return (
-            None,
-            None,
-            _complain("Several inputs need --out, the folder of the outputs.", USAGE),
-        )
-    # /dev/stdin and /dev/stdout are longer names of -.
-    source, *target = (
-        "-" if streams.descriptor(path) == number else path for number, path in enumerate(args.paths)
-    )
-    if os.path.isdir(source):
-        return None, None, _complain("A folder needs --out, the folder of the outputs.", USAGE)
-    without_name = source == "-" or streams.is_stream(source)
-    target = target[0] if target else "-" if without_name else source + suffix
-    if target != "-" and streams.descriptor(target) is None:
-        if os.path.isdir(target):
-            return None, None, _complain(f"{target} is a folder, which needs --out.", USAGE)
-        if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
-            return None, None, _complain("Input and output are the same file.", USAGE)
-        if not os.path.isdir(os.path.dirname(target) or "."):
-            return None, None, _complain(f"There is no folder {os.path.dirname(target)}.", USAGE)
-    elif target == "-" and sys.stdout.isatty():
-        return None, None, _complain("The output is no text and not for a terminal.", USAGE)
-    return source, target, None
+def _check_model(args, options):
+    """Refuses what is no model, and what looks as if there were none on the command line."""
+    name = args.model
+    try:
+        convert.candidates(options)
+    except codec.ModelError:
+        if name != "-" and not os.path.isfile(name) and not names.is_picture(name):
+            raise
+    else:
+        if args.paths:
+            return
+        raise UsageError(f"Name a picture to compress after the model {name}.")
+    what, first, rate = "MODEL", codec.example_model(args.models_dir), []
+    if args.target_bpp is not None:
+        what, first, rate = "A family of models", first.rpartition("-")[0], ["--target_bpp", f"{args.target_bpp:g}"]
+    rest = [name, *args.paths]
+    line = shlex.join(["balle2017", "compress", *rate, first, *rest[:3]]) + (" …" if len(rest) > 3 else "")
+    raise UsageError(f"{what} comes first, such as {first}: {line}.")
 
 
-def _format_of(target):
-    """Pillow's name of the format of a picture file to be written."""
+def _check_no_model(args):
+    first = args.paths[0]
+    if len(args.paths) > 1 and not os.path.exists(first):
+        if first in [found["name"] for found in codec.list_models(args.models_dir)]:
+            raise UsageError(f"decompress takes no MODEL, as each file names its own: leave {first} out.")
+
+
+def _check_format(extension):
+    try:
+        images.format_of(extension)
+    except images.ImageError as error:
+        raise UsageError(str(error)) from None
+
+
+def _format_of(target, extension):
+    """Pillow's name of the format of a picture file to be written, in which an extension may stand for it."""
+    if extension:
+        return images.format_of(extension)
     if target == "-" or streams.is_stream(target) and formats.writer(target) is None:
         return "PNG"
     return images.format_of(target)
 
 
-def _is_bitstream(path):
+def _run_one(args, source, target, convert_source, unit):
+    if not single.may_write(target, args.overwrite, args.command == "compress"):
+        return complain(single.skipped(target), DONE, source)
     try:
-        with open(path, "rb") as file:
-            return file.read(4) in (bitstream.MAGIC, b"")
-    except OSError:
-        return False
-
-
-def _run_one(source, target, convert_source, args):
-    try:
-        result = convert_source(source)
+        with Progress(unit=unit, leave=False) as bar:
+            result = convert_source(source, target, bar.at_first_step)
         if args.verbose:
-            _report(result, args, sys.stderr if target == "-" or streams.is_stream(target) else sys.stdout)
+            aside = target == "-" or streams.is_stream(target)
+            print(measured.report(result, args.models_dir, args.max_pixels), file=sys.stderr if aside else sys.stdout)
         if target == "-":
             shutil.copyfileobj(result.file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             writing.write(target, result.file)
+            if args.keep_times:
+                single.copy_times(source, target)
     except Exception as error:
-        sentence = _explain(error)
+        sentence = explain(error)
         if sentence is None:
             raise
-        return _complain(sentence, FAILED, None if isinstance(error, writing.OutputError) else source)
+        return complain(sentence, FAILED, None if isinstance(error, writing.OutputError) else source)
     for notice in result.notices:
-        _complain(notice, DONE, source)
+        complain(notice, DONE, source)
     return INCOMPLETE if result.damaged else DONE
 
 
-def _run_folder(args, options, convert_path, extensions, suffix):
+def _run_folder(args, options, convert_path, extensions, name):
     if args.verbose:
-        return _complain("--verbose is for a single file.", USAGE)
-    found = folders.find(args.paths, extensions, args.out, suffix)
+        raise UsageError("--verbose is for a single file.")
+    found = folders.find(args.paths, extensions, args.out, name)
     left_out = _describe_left_out(found.left_out)
     if not found.files and not found.errors:
         but = f"; left out are {left_out}" if left_out else ""
-        return _complain(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.", USAGE)
+        raise UsageError(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.")
     try:
         writing.make_folder(args.out)
     except OSError as error:
-        return _complain(_explain(error), USAGE)
+        raise UsageError(explain(error)) from None
     convert_file = functools.partial(convert_path, options=_for_many(options, len(found.files)))
-    summary = folders.run(found.files, convert_file, args.jobs, args.overwrite, _explain, args.command)
-    summary.failures += [(error.filename, _explain(error)) for error in found.errors]
+    summary = folders.run(found.files, convert_file, explain, args)
+    summary.failures += [(error.filename, explain(error)) for error in found.errors]
     for path, notice in summary.notices:
-        _complain(notice, DONE, path)
-    size = f"{summary.bytes_in / 1e6:.1f} MB to {summary.bytes_out / 1e6:.1f} MB"
+        complain(notice, DONE, path)
     files = "file" if summary.done == 1 else "files"
-    print(f"{summary.done} {files} {args.command}ed into {args.out}, {size}.")
+    became = f"{size(summary.bytes_in)} to {size(summary.bytes_out)}"
+    print(f"{summary.done} {files} {args.command}ed into {args.out}, {became}.")
     if summary.skipped:
         print(f"{summary.skipped} skipped: their outputs exist (--overwrite replaces them).")
     if left_out:
@@ -234,7 +264,7 @@ def _run_folder(args, options, convert_path, extensions, suffix):
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         for path, sentence in summary.failures:
-            _complain(sentence, FAILED, path)
+            complain(sentence, FAILED, path)
         return FAILED
     return INCOMPLETE if summary.damaged else DONE
 
@@ -246,43 +276,3 @@ def _describe_left_out(kinds):
         package = formats.missing_package(kind)
         described.append(f"{count} {kind}" + (f" (needs the package {package})" if package else ""))
     return ", ".join(described)
-
-
-def _report(result, args, file):
-    """Prints rate and distortion of a compressed picture, by decoding it."""
-    from balle2017.evaluation import metrics
-
-    decoded = codec.decompress(result.file.getvalue(), args.models_dir, args.max_pixels).pixels
-    pixels = np.asarray(result.pixels)
-    height, width = decoded.shape[:2]
-    lines = [
-        f"model    {result.model}",
-        f"size     {result.size} bytes for {width}×{height} pixels",
-        f"bpp      {8 * result.size / (width * height):.4f}",
-        f"PSNR     {metrics.psnr(pixels, decoded):.2f} dB",
-    ]
-    similarity = metrics.ms_ssim(pixels, decoded)
-    if similarity is None:
-        lines.append(f"MS-SSIM  not defined for sides below {metrics.MS_SSIM_MIN_SIDE} pixels")
-    else:
-        lines.append(f"MS-SSIM  {similarity:.4f} ({metrics.decibels(similarity):.2f} dB)")
-    print("\n".join(lines), file=file)
-
-
-def _explain(error):
-    """One sentence for what a user can do something about; `None` for a bug."""
-    if isinstance(error, (images.ImageError, bitstream.BitstreamError, codec.ModelError)):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for it."
-    if isinstance(error, writing.OutputError):
-        return f"{error.filename}: {error.strerror}."
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}".rstrip(".") + "."
-    return None
-
-
-def _complain(sentence, status, path=None):
-    where = f"{path}: " if path else ""
-    print(f"balle2017: {where}{sentence}", file=sys.stderr)
-    return status

@@ -5,6 +5,7 @@ leave it in a module of your own and name it `my_module:MyCodec`.
 """
 
 import abc
+import difflib
 import importlib
 import importlib.metadata
 import io
@@ -278,8 +279,12 @@ def find(name, models_dir=None):
     family, _, effort = name.partition("-effort")
     if family in known and effort in ("", *map(str, range(1, MAX_EFFORT + 1))):
         return RatePoints(family, models_dir, int(effort or 0))
-    names = ", ".join([codec.name for codec in CODECS] + known)
-    raise CodecUnavailable(f"There is no codec {name!r}: choose of {names}, or name a class as module:Class.")
+    names = [codec.name for codec in CODECS] + known
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise CodecUnavailable(
+        f"There is no codec {name!r}{hint}: choose of {', '.join(names)}, or name a class as module:Class."
+    )
 
 
 def installed(models_dir=None):

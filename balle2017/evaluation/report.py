@@ -34,7 +34,7 @@ class Report:
     viewer: List[Dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
-def compare(name, pixels, compared, rates):
+def compare(name, pixels, compared, rates, progress=None):
     """One image through several codecs at matched file sizes.
 
     The codec with the coarsest choice of qualities sets the sizes; the others
@@ -45,6 +45,7 @@ def compare(name, pixels, compared, rates):
       pixels: uint8 `[height, width, 3]`.
       compared: `baselines.Codec`s.
       rates: Rates to aim at, in bpp.
+      progress: Function called after each codec at each rate.
 
     Returns:
       JSON types: the image, and for each size the codecs' files and figures.
@@ -54,13 +55,14 @@ def compare(name, pixels, compared, rates):
     coarsest = min(compared, key=lambda codec: len(codec.scale))
     sizes = {}
     for rate in rates:
-        quality, data = baselines.match_size(coarsest, pixels, rate * width * height / 8)
-        files = {coarsest.name: (quality, data)}
-        for codec in compared:
-            if codec is not coarsest:
-                files[codec.name] = baselines.match_size(codec, pixels, len(data))
+        target, files = rate * width * height / 8, {}
+        for codec in [coarsest, *(codec for codec in compared if codec is not coarsest)]:
+            files[codec.name] = baselines.match_size(codec, pixels, target)
+            target = len(files[coarsest.name][1])
+            if progress:
+                progress()
         # Two rates may meet in one quality.
-        sizes[len(data)] = [_shown(codec, pixels, *files[codec.name]) for codec in compared]
+        sizes[target] = [_shown(codec, pixels, *files[codec.name]) for codec in compared]
     return {
         "name": name,
         "width": width,
@@ -112,8 +114,7 @@ def write(path, report):
         ],
         "visible": report.visible,
         "sets": [
-            {"name": name, "curves": {c.name: _points(c) for c in curves}}
-            for name, curves in report.curves.items()
+            {"name": name, "curves": {c.name: _points(c) for c in curves}} for name, curves in report.curves.items()
         ],
         "published": {c.name: _points(c) for c in report.published},
         "bd": {
@@ -132,7 +133,4 @@ def write(path, report):
 
 
 def _points(curve):
-    return {
-        measure: [[round(x, 5), round(y, 4)] for x, y in zip(*points)]
-        for measure, points in curve.points.items()
-    }
+    return {measure: [[round(x, 5), round(y, 4)] for x, y in zip(*points)] for measure, points in curve.points.items()}

@@ -82,7 +82,9 @@ def above_by_image(sets, tested, anchors):
     images_only = [{curve.name: curve for curve in of_image} for of_image in list(sets.values())[1:]]
     return {
         anchor: {
-            measure: bd.count_above([(c[anchor], c[tested]) for c in images_only if measure in c[tested].points], measure)
+            measure: bd.count_above(
+                [(c[anchor], c[tested]) for c in images_only if measure in c[tested].points], measure
+            )
             for measure in ("psnr_rgb", "ms_ssim_rgb")
         }
         for anchor in anchors
@@ -101,10 +103,8 @@ def viewer(paths, chosen, count, rates):
     count = min(count, len(paths))
     picked = [paths[i * len(paths) // count] for i in range(count)]
     compared = [codec for codec, _ in chosen]
-    return [
-        report.compare(path.name, images.read(path).pixels, compared, rates)
-        for path in tqdm(picked, desc="viewer", unit="image")
-    ]
+    with tqdm(desc="viewer", unit=" files", total=len(picked) * len(compared) * len(rates)) as bar:
+        return [report.compare(path.name, images.read(path).pixels, compared, rates, bar.update) for path in picked]
 
 
 def compressai_format(codec, points):
@@ -151,7 +151,9 @@ def print_table(points, chosen, published):
     """Prints the aggregated points and the BD-rates between all curves."""
     for codec, _ in chosen:
         print(f"\n{codec.label}: {codec.settings}")
-        print(f"{'quality':>8} {'bpp':>7} {'PSNR':>6} {'luma':>6} {'MS-SSIM':>8} {'luma':>7} {'encode':>8} {'decode':>8}")
+        print(
+            f"{'quality':>8} {'bpp':>7} {'PSNR':>6} {'luma':>6} {'MS-SSIM':>8} {'luma':>7} {'encode':>8} {'decode':>8}"
+        )
         for point in points.get(codec.name, []):
             cells = [point[key] for key in bd.MEASURES]
             rgb, ms_ssim, luma, ms_ssim_luma = ["-" if c is None else f"{c:.5g}" for c in cells]
