@@ -22,7 +22,7 @@ from balle2017.codec.registry import (
     load_family,
     models_dir,
     scan_models,
-)  # fmt: skip
+)
 from balle2017.codec.runtime import RUNTIMES, has_tensorflow
 from balle2017.codec.tensorflow_runtime import ARITHMETIC, tensorflow
 from balle2017.container.bitstream import BitstreamError, DamagedError
