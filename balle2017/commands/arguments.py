@@ -95,7 +95,7 @@ def make_parser(version=""):
         epilog="balle2017 COMMAND --help says more.",
         formatter_class=_FORMATTER,
     )
-    parser.add_argument("--version", action="version", version=f"balle2017 {version}")
+    parser.add_argument("--version", action="version", version=f"balle2017 {version}", help="print the version")
     parser.set_defaults(max_pixels=images.MAX_PIXELS)
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
 
