@@ -1,19 +1,22 @@
-# Python 3.9, 3.10 or 3.11; name another with make PYTHON=... setup
-PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null \
+# Python 3.10 or newer, and 3.9 for those who train; the first that are looked for are those that TensorFlow 2.14
+# comes with. Name another with make PYTHON=... setup
+PYTHON ?= $(shell for p in python3.11 python3.10 python3.14 python3.13 python3.12 python3.9 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-RUN := .venv/bin/python
+# make VENV=FOLDER PYTHON=... has several beside each other
+VENV ?= .venv
+RUN := $(VENV)/bin/python
 
 .PHONY: setup demo test test-slow lint wheel rd bench web
 
-setup: .venv/installed
+setup: $(VENV)/installed
 
-.venv/installed: setup.cfg constraints.txt
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 12))' 2>/dev/null || \
-	  { echo "balle2017 needs Python 3.9, 3.10 or 3.11, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	@echo "Installing TensorFlow and what else is needed into .venv, which takes some minutes:" >&2
-	.venv/bin/pip install --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
+$(VENV)/installed: setup.cfg constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || \
+	  { echo "balle2017 needs Python 3.9 or newer, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing what is needed into $(VENV), which takes some minutes where TensorFlow is part of it:" >&2
+	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
 	@touch $@
 
 demo: setup
@@ -26,13 +29,13 @@ test-slow: setup
 	$(RUN) -m pytest -q -m slow tests
 
 lint: setup
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
 
 # What was built before would be packed, too.
 wheel: setup
 	rm -rf build
-	.venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(VENV)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 # make rd IMAGES=FOLDER, if the Kodak photographs are not in ../shared/images/kodak
 rd: setup

@@ -46,6 +46,18 @@ def test_ms_ssim_of_images_at_and_under_the_smallest_size():
     assert metrics.decibels(None) is None
 
 
+@pytest.mark.parametrize("height, width, channels", [(161, 163, 3), (200, 181, 1)])
+def test_ms_ssim_is_tensorflow_s(height, width, channels):
+    tf = pytest.importorskip("tensorflow")
+    random = np.random.default_rng(1)
+    smooth = np.cumsum(random.normal(0, 8, [height, width, channels]), 1) % 256
+    for spread in (0, 3, 80):
+        noisy = np.clip(smooth + random.normal(0, spread, smooth.shape), 0, 255)
+        a, b = (image.astype(np.float32) for image in (smooth, noisy))
+        expected = tf.image.ssim_multiscale(a[None], b[None], 255.0)[0]
+        assert metrics.ms_ssim(a, b) == pytest.approx(float(expected), abs=1e-5)
+
+
 def test_decibels():
     assert metrics.decibels(0.99) == pytest.approx(20)
     assert metrics.decibels(1.0) == math.inf

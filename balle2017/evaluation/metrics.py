@@ -6,6 +6,13 @@ import numpy as np
 
 # Five scales of an 11×11 window: the coarsest, at a sixteenth of each side, must hold one window.
 MS_SSIM_MIN_SIDE = 161
+# Of the scales, from the finest (Wang, Simoncelli & Bovik 2003, section 3.2).
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# A Gaussian of standard deviation 1.5.
+_WINDOW = np.exp(-(np.arange(-5, 6) ** 2) / 4.5)
+_WINDOW = (_WINDOW / _WINDOW.sum()).astype(np.float32)
+# What keeps quotients of dark or flat windows stable: (0.01 · 255)² and (0.03 · 255)².
+_C1, _C2 = np.float32(2.55**2), np.float32(7.65**2)
 
 
 def psnr(a, b):
@@ -47,13 +54,17 @@ def ms_ssim(a, b):
     _check(a, b)
     if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
         return None
-    # Imported late: it takes seconds, and PSNR doesn't need it.
-    import tensorflow as tf
-
-    def batch(image):
-        return tf.constant(np.asarray(image, np.float32)[np.newaxis])
-
-    return float(tf.image.ssim_multiscale(batch(a), batch(b), max_val=255.0)[0])
+    a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    product = np.ones(a.shape[2])
+    for scale, weight in enumerate(_SCALE_WEIGHTS):
+        if scale:
+            a, b = _half(a), _half(b)
+        luminance, contrast = _similarities(a, b)
+        last = scale == len(_SCALE_WEIGHTS) - 1
+        mean = np.mean(luminance * contrast if last else contrast, (0, 1), np.float64)
+        # A negative correlation has no power.
+        product *= np.maximum(mean, 0) ** weight
+    return float(np.mean(product))
 
 
 def ms_ssim_luma(a, b):
@@ -74,6 +85,29 @@ def luma(image):
     if image.shape[-1] == 1:
         return image.astype(np.float32)
     return (image @ np.array([0.299, 0.587, 0.114])).astype(np.float32)[..., np.newaxis]
+
+
+def _similarities(a, b):
+    """SSIM's comparison of luminance, and that of contrast and structure, in each window of each channel."""
+    mean_a, mean_b = _blurred(a), _blurred(b)
+    both, squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
+    covariance, variances = _blurred(a * b) - both, _blurred(a * a + b * b) - squares
+    return (2 * both + _C1) / (squares + _C1), (2 * covariance + _C2) / (variances + _C2)
+
+
+def _blurred(image):
+    """Weighted means of all 11×11 windows that lie in the image."""
+    for axis in (0, 1):
+        count = image.shape[axis] - len(_WINDOW) + 1
+        parts = (image[k : k + count] if axis == 0 else image[:, k : k + count] for k in range(len(_WINDOW)))
+        image = sum(weight * part for weight, part in zip(_WINDOW, parts))
+    return image
+
+
+def _half(image):
+    """Means of 2×2 pixels; an odd side is continued by its last row or column."""
+    image = np.pad(image, [(0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)], "symmetric")
+    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / np.float32(4)
 
 
 def _check(a, b):
