@@ -117,6 +117,7 @@ def test_the_runtimes_agree(graph, tiny_models_dir):
             assert_alike(*decoded)
 
 
+@needs_tensorflow
 def test_what_is_missing_is_said(tiny_models_dir, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for runtime, sentence in [

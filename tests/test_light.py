@@ -1,0 +1,110 @@
+"""The runtime without TensorFlow: what it imports, and that it agrees on the models that ship."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from balle2017 import codec
+from balle2017.container import bitstream
+from conftest import needs_tensorflow
+from test_codec import photograph
+
+ROOT = pathlib.Path(codec.__file__).parents[2]
+KODAK = ROOT.parent / "shared" / "images" / "kodak"
+EXAMPLE = ROOT / "examples" / "kodak-23.png"
+
+# What other packages do on Linux is their affair, so they are imported before; but for their own
+# names, nothing of what is missing on Windows, or without TensorFlow, may be asked for then.
+PROGRAM = """
+import builtins, concurrent.futures, importlib, os, pathlib, signal, sys, tempfile
+import fastcrc, numpy, onnxruntime, PIL.Image, PIL.ImageCms, pyvips, tqdm
+PIL.Image.init()
+
+MISSING = ("tensorflow", "tensorflow_compression", "tensorflow_probability", "onnx", "scipy", "matplotlib", "absl",
+           "fcntl", "grp", "posix", "pwd", "resource", "termios", "tty", "pty", "syslog")
+for name in MISSING:
+    if name != "posix":
+        sys.modules[name] = None
+for name in ("fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "setsid", "mkfifo", "sched_getaffinity",
+             "sched_setaffinity", "sysconf", "uname", "wait3", "killpg", "nice", "openpty", "register_at_fork"):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in ("SIGKILL", "SIGALRM", "SIGHUP", "SIGPIPE", "SIGUSR1", "alarm", "setitimer"):
+    delattr(signal, name)
+opened = builtins.open
+
+def open_what_is_there(path, *args, **options):
+    assert not str(path).startswith(("/proc", "/dev", "/sys", "/etc")), path
+    return opened(path, *args, **options)
+
+builtins.open = open_what_is_there
+
+import balle2017.pillow
+from balle2017 import tfci
+for path in sorted(pathlib.Path(balle2017.__file__).parent.glob("c*/*.py")):
+    if path.stem not in ("refine", "container_graph", "pipeline", "serving_client", "__init__"):
+        importlib.import_module(".".join(path.with_suffix("").parts[-3:]))
+for arguments in (
+    ["compress", "tiny-1", "a.png", "a.tfci", "--verbose"],
+    ["decompress", "a.tfci", "b.png"],
+    ["compress", "tiny-1", "a.png", "b.png", "--out", "files"],
+    ["decompress", "files", "--out", "pictures"],
+    ["models"],
+):
+    assert tfci.main(arguments) == 0, arguments
+assert tfci.main(["compress", "tiny-1", "a.png", "c.tfci", "--effort", "1"]) == 1
+assert not [name for name in MISSING[:-10] if sys.modules.get(name)]
+"""
+
+
+def test_the_light_path_asks_for_nothing_that_is_not_everywhere(tiny_models_dir, tmp_path):
+    Image.fromarray(photograph(40, 50)).save(tmp_path / "a.png")
+    variables = {"PYTHONPATH": str(ROOT), "BALLE2017_MODELS": str(tiny_models_dir)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "effort above 0 needs TensorFlow" in done.stderr
+    assert Image.open(tmp_path / "pictures" / "a.png.tfci.png").size == (50, 40)
+
+
+def agree(name, path):
+    """Checks that both runtimes decode the other's files, to the same latents."""
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    models = [codec.load(name, runtime=runtime) for runtime in ("tensorflow", "onnx")]
+    for model in models:
+        contents = bitstream.unpack(model.compress(pixels))
+        latents = [other.decode_latents(contents) for other in models]
+        np.testing.assert_array_equal(*latents)
+        decoded = [other.decode(contents).astype(int) for other in models]
+        assert np.abs(decoded[0] - decoded[1]).max() <= 1
+        slices = [other.runtime.encode_slices(latents[0].reshape(-1, model.num_latents)) for other in models]
+        assert slices[0] == slices[1]
+
+
+@needs_tensorflow
+def test_a_model_that_ships_agrees():
+    agree("bls2017-mse-4", EXAMPLE)
+
+
+@needs_tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [info["name"] for info in codec.list_models()])
+def test_all_models_that_ship_agree_on_kodak(name):
+    if not KODAK.exists():
+        pytest.skip(f"the Kodak images are not in {KODAK}")
+    for path in sorted(KODAK.glob("*.png")):
+        agree(name, path)
+
+
+def test_a_model_that_ships_without_tensorflow():
+    pixels = np.asarray(Image.open(EXAMPLE).convert("RGB"))
+    data = codec.load("bls2017-mse-4", runtime="onnx").compress(pixels)
+    decoded = codec.decompress(data, runtime="onnx").pixels
+    assert 8 * len(data) / (pixels.shape[0] * pixels.shape[1]) < 0.4
+    assert np.mean(np.square(decoded - pixels.astype(float))) < 30
