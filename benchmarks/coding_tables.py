@@ -40,7 +40,7 @@ COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole fi
 def slice_bits(coder, latents, slice_length):
     """Bits of the slices of latents int32 `[positions, N]`."""
     counts = slice_counts(tf.constant([len(latents)]), tf.constant([slice_length]))
-    return 8 * int(np.sum(coder.encode(tf.constant(latents), counts)[1]))
+    return 8 * int(np.sum(coder.to_bytes(*coder.encode(tf.constant(latents), counts))[1]))
 
 
 def measure(name, files):

@@ -27,19 +27,17 @@ def make_coders(num_active, peaked=False, num_classes=1, seed=0):
     class_cdfs = random_class_cdfs(random, num_classes)
     tables = CodingTables(offsets, [*cdfs, None], constants, class_cdfs)
     ints = tf.TensorSpec([None], tf.int32)
-    return [
-        (
-            tf.function(
-                coder.encode,
-                [tf.TensorSpec([None, num_active + 1], tf.int32), ints],
-                autograph=False,
-            ),
-            tf.function(
-                coder.decode, [tf.TensorSpec([None], tf.uint8), ints, ints], autograph=False
-            ),
+    latents, payload = tf.TensorSpec([None, num_active + 1], tf.int32), tf.TensorSpec([None], tf.uint8)
+
+    def functions(coder):
+        encode = lambda latents, counts: coder.to_bytes(*coder.encode(latents, counts))
+        decode = lambda payload, lengths, counts: coder.decode(coder.of_bytes(payload, lengths), counts)
+        return (
+            tf.function(encode, [latents, ints], autograph=False),
+            tf.function(decode, [payload, ints, ints], autograph=False),
         )
-        for coder in (TfcCoder(tables), StockCoder(tables))
-    ]
+
+    return [functions(coder) for coder in (TfcCoder(tables), StockCoder(tables))]
 
 
 def random_latents(positions, num_active, scale, seed=0):

@@ -3,14 +3,14 @@
 A coder turns latents `[positions, N]` into slices and back. A slice is a run of
 positions coded on its own: first the class of each position, if there is more
 than one, and then position by position the latents of the active channels in
-ascending order, with the tables of the position's class. Slices come as the
-bytes of all of them in one vector, and the length of each.
+ascending order, with the tables of the position's class. A coder has slices in
+the form that its ops make and take; whoever calls it converts them where another is needed.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from balle2017.entropy.graph import named_constants
+from balle2017.entropy.graph import join_strings, named_constants, split_strings
 from balle2017.entropy.tables import CodingTables
 
 # Bits are counted in these units, as integers: a sum is then the same in any order.
@@ -23,9 +23,13 @@ class Coder:
     """What all coders share: the choice of classes, and between latents and symbols of active channels.
 
     Attributes:
+      SLICES: What slices are here, a tuple of `tf.TensorSpec`s: the bytes of all of them in one
+        vector and the length of each, or the strings.
       active: Indices of the coded channels, int32 `[A]`.
       num_classes: K.
     """
+
+    SLICES = tf.TensorSpec([None], tf.uint8), tf.TensorSpec([None], tf.int32)
 
     def __init__(self, tables):
         self.active = tables.active
@@ -64,28 +68,52 @@ class Coder:
           counts: int32 `[slices]`, at least one: positions in each, positive.
 
         Returns:
-          uint8 `[bytes]`, the slices one after the other; int32 `[slices]`,
-          their lengths in bytes.
+          The slices, as `SLICES` says.
         """
         if not self.active.size:
-            return tf.zeros([0], tf.uint8), tf.zeros_like(counts)
+            return self.of_bytes(tf.zeros([0], tf.uint8), tf.zeros_like(counts))
         symbols = self._symbols(latents)
         return self._encode_symbols(symbols, self._choose_classes(symbols, counts), counts)
 
-    def decode(self, payload, lengths, counts):
+    def decode(self, slices, counts):
         """Inverse of `encode`.
+
+        Args:
+          slices: As `SLICES` says.
+          counts: int32 `[slices]`.
 
         Returns:
           Latents int32 `[positions, N]`; bool `[slices]`, whether each slice
           is one that an encoder writes. The latents of others mean nothing.
         """
         if not self.active.size:
-            symbols, valid = tf.zeros([tf.reduce_sum(counts), 0], tf.int32), tf.equal(lengths, 0)
+            symbols = tf.zeros([tf.reduce_sum(counts), 0], tf.int32)
+            valid = tf.equal(self.to_bytes(*slices)[1], 0)
         else:
-            symbols, valid = self._decode_symbols(payload, lengths, counts)
+            symbols, valid = self._decode_symbols(*slices, counts)
         symbols = tf.pad(symbols, [[0, 0], [0, 1]])
         latents = tf.gather(symbols, self._columns, axis=1) + self._shift
         return tf.ensure_shape(latents, [None, self._columns.size]), valid
+
+    @staticmethod
+    def of_bytes(payload, lengths):
+        """Slices of the bytes of all, uint8 `[bytes]`, and the length of each, int32 `[slices]`."""
+        return payload, lengths
+
+    @staticmethod
+    def of_strings(strings):
+        """Slices of strings `[slices]`."""
+        return join_strings(strings)
+
+    @staticmethod
+    def to_bytes(payload, lengths):
+        """Inverse of `of_bytes`."""
+        return payload, lengths
+
+    @staticmethod
+    def to_strings(payload, lengths):
+        """Inverse of `of_strings`."""
+        return split_strings(payload, lengths)
 
     def choose_classes(self, latents, counts):
         """The classes that code latents in few bits, which is what `encode` takes.
@@ -179,7 +207,7 @@ class Coder:
     def _encode_symbols(self, symbols, classes, counts):
         raise NotImplementedError
 
-    def _decode_symbols(self, payload, lengths, counts):
+    def _decode_symbols(self, *slices_and_counts):
         raise NotImplementedError
 
 

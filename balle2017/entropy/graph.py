@@ -38,8 +38,13 @@ def to_string(data):
     return tf.strings.reduce_join(tf.gather(tf.constant(_CHARACTERS), tf.cast(data, tf.int32)))
 
 
+def join_strings(strings):
+    """Makes bytes of strings `[n]`: uint8 `[bytes]`, and the length of each, int32 `[n]`."""
+    return tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8), tf.strings.length(strings)
+
+
 def split_strings(payload, lengths):
-    """Makes strings of consecutive runs of bytes: uint8 `[bytes]`, int32 `[n]` to string `[n]`."""
+    """Inverse of `join_strings`: uint8 `[bytes]`, int32 `[n]` to string `[n]`."""
     characters = tf.gather(tf.constant(_CHARACTERS), tf.cast(payload, tf.int32))
     count = tf.size(lengths)
     return tf.strings.unsorted_segment_join(characters, tf.repeat(tf.range(count), lengths), count)

@@ -4,18 +4,36 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.coder import Coder
-from balle2017.entropy.graph import split_strings
+from balle2017.entropy.graph import join_strings, split_strings
 from balle2017.entropy.tables import MAX_SYMBOL
 
 
 class TfcCoder(Coder):
-    """The range coder of tensorflow-compression: fast, but its ops must be loaded."""
+    """The range coder of tensorflow-compression: fast, but its ops must be loaded. Slices are strings."""
+
+    SLICES = (tf.TensorSpec([None], tf.string),)
 
     def __init__(self, tables):
         super().__init__(tables)
         from tensorflow_compression.python.ops import gen_ops
 
         self._ops = gen_ops
+
+    @staticmethod
+    def of_bytes(payload, lengths):
+        return (split_strings(payload, lengths),)
+
+    @staticmethod
+    def of_strings(strings):
+        return (strings,)
+
+    @staticmethod
+    def to_bytes(strings):
+        return join_strings(strings)
+
+    @staticmethod
+    def to_strings(strings):
+        return strings
 
     def _encode_symbols(self, symbols, classes, counts):
         long, short, rows, starts = _split_lanes(counts)
@@ -26,12 +44,9 @@ class TfcCoder(Coder):
             return self._encode_lanes(symbols[tf.newaxis, here], classes[tf.newaxis, here])[0]
 
         short_strings = tf.map_fn(encode_one, short, fn_output_signature=tf.string)
-        strings = tf.dynamic_stitch([long, short], [strings, short_strings])
-        return tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8), tf.strings.length(
-            strings
-        )
+        return (tf.dynamic_stitch([long, short], [strings, short_strings]),)
 
-    def _decode_symbols(self, payload, lengths, counts):
+    def _decode_symbols(self, strings, counts):
         def decode(strings, length):
             # Past its end a string reads as zeros, and where it ends in an escape the op would
             # count them for ever. An end that brings ones, later than any real slice reads,
@@ -47,7 +62,6 @@ class TfcCoder(Coder):
             symbols = tf.clip_by_value(symbols, -MAX_SYMBOL, MAX_SYMBOL)
             return symbols, tf.equal(self._encode_lanes(symbols, classes), strings)
 
-        strings = split_strings(payload, lengths)
         long, short, rows, starts = _split_lanes(counts)
         symbols, valid = decode(tf.gather(strings, long), tf.reduce_max(counts))
         symbols = tf.scatter_nd(

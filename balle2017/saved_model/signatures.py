@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from balle2017.container import container_graph
-from balle2017.entropy.graph import require, split_strings
+from balle2017.entropy.graph import require
 from balle2017.model.network import STRIDE
 from balle2017.model.operations import pad_to_multiple
 from balle2017.model.transforms import analyze, synthesize
@@ -94,8 +94,7 @@ class Encoder(_Half):
         small = tf.reduce_all((latents >= -_MAX_LATENT) & (latents <= _MAX_LATENT))
         latents = require(small, f"Latents go from {-_MAX_LATENT} to {_MAX_LATENT}.", latents)
         counts = container_graph.slice_counts(positions[tf.newaxis], [self._slice_length])
-        payload, lengths = self._encode(latents, counts)
-        return {"slices": split_strings(payload, lengths)}
+        return {"slices": self._coder.to_strings(*self._encode(latents, counts))}
 
     def _analyze(self, pixels, dtype=tf.float32):
         padded = tf.cast(pad_to_multiple(pixels, STRIDE), tf.float32)
@@ -116,7 +115,7 @@ class Encoder(_Half):
         positions, numbers = container_graph.count_slices(height, width, self._slice_length)
         counts = container_graph.slice_counts(positions, tf.fill([batch], self._slice_length))
         # All slices of all images go through the coder at once.
-        payload, lengths = self._encode(latents, counts)
+        payload, lengths = self._coder.to_bytes(*self._encode(latents, counts))
         last = tf.cumsum(numbers)
         ends = tf.concat([[0], tf.cumsum(lengths)], 0)
 
@@ -152,7 +151,7 @@ class Decoder(_Half):
         self._weights = transform_constants("synthesis", rate_point.synthesis)
         latents = tf.TensorSpec([None, None, None, self._num_latents], tf.int32, "latents")
         self._pixels = _function(self._synthesize, [latents])
-        self._decode = _function(coder.decode, [_BYTES, _INTEGERS, _INTEGERS])
+        self._decode = _function(coder.decode, [coder.SLICES, _INTEGERS])
         self._unpack = _function(self._container.unpack, [tf.TensorSpec([], tf.string)])
         self._decode_files = _function(self._read, [tf.TensorSpec([None], tf.string)])
 
@@ -222,8 +221,7 @@ class Decoder(_Half):
         counts, slices = require(
             same, "The number of slices does not fit their length.", (counts, slices)
         )
-        payload = tf.io.decode_raw(tf.strings.reduce_join(slices), tf.uint8)
-        latents, valid = self._decode(payload, tf.strings.length(slices), counts)
+        latents, valid = self._decode(self._coder.of_strings(slices), counts)
         return {"latents": latents, "valid": valid}
 
     def synthesize(self, latents):
@@ -254,7 +252,7 @@ class Decoder(_Half):
         slice_lengths = require(own, message, slice_lengths)
         positions, _ = container_graph.count_slices(height, width, slice_lengths)
         counts = container_graph.slice_counts(positions, slice_lengths)
-        latents, valid = self._decode(payload, lengths, counts)
+        latents, valid = self._decode(self._coder.of_bytes(payload, lengths), counts)
         latents = require(tf.reduce_all(valid), "A slice of the file is damaged.", latents)
         return latents, positions, height, width
 
