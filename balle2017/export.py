@@ -6,6 +6,14 @@
 There are two runtimes with the same signatures and the same files, bit for bit:
 "tfc" uses tensorflow-compression's range coder, "stock" only ops of
 TensorFlow's core, so that any TensorFlow Serving runs it. `OUT/NAME` is written.
+
+A rate point that was trained again is another version: a decoder's files are decoded by it alone.
+What was released stays with
+
+    python -m balle2017.export --runtime tfc --keep_versions TRAINED/NAME SAVED_MODELS_DIR
+
+which puts the new decoder beside those that are in `SAVED_MODELS_DIR/NAME`, under the next number.
+--overwrite replaces them: files of what is no longer there cannot be decoded any more.
 """
 
 import argparse
@@ -22,7 +30,7 @@ def main(argv=None):
     # Nobody who exports a model wants to know which processor features TensorFlow was built for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with extras.needed("train", "balle2017.export"):
-        from balle2017.saved_model.reading import find_rate_points, load_rate_point
+        from balle2017.saved_model.reading import find_rate_points
         from balle2017.saved_model.writing import export
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -35,10 +43,15 @@ def main(argv=None):
             if os.path.lexists(target) and not os.path.isfile(os.path.join(target, "model.json")):
                 return _complain(f"{target} exists and is no exported model.", 2)
         for path, target in zip(paths, targets):
-            if os.path.lexists(target) and not args.overwrite:
-                _complain(f"{path}: Skipped, as {target} exists; --overwrite replaces it.", 0)
+            if os.path.lexists(target) and not (args.overwrite or args.keep_versions):
+                _complain(
+                    f"{path}: Skipped, as {target} exists; --overwrite replaces it, --keep_versions puts a new"
+                    " version beside those that it has.",
+                    0,
+                )
                 continue
-            export(load_rate_point(path), target, args.runtime)
+            versions = versions_of(path, target if args.keep_versions else None)
+            export(versions[-1], target, args.runtime, versions[:-1])
             print(target, flush=True)
     except (OSError, ValueError) as error:
         return _complain(error, 1)
@@ -59,13 +72,41 @@ def _parser():
         default="stock",
         help="what the exports need to run (default: %(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace exports that exist")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace exports that exist")
+    existing.add_argument(
+        "--keep_versions", action="store_true", help="keep the decoders of exports that exist beside the new ones"
+    )
     return parser
 
 
 def _complain(sentence, status):
     print(f"balle2017.export: {sentence}", file=sys.stderr)
     return status
+
+
+def versions_of(source, target=None):
+    """The versions to export, `RatePoint`s by ascending number.
+
+    Args:
+      source: Folder of a rate point, all of whose versions these are.
+      target: Folder of an earlier export, if its decoders are to stay in front of them.
+
+    Raises:
+      FileNotFoundError, ValueError: If one of them cannot be read.
+    """
+    from balle2017.saved_model.reading import load_older_decoders, load_rate_point
+
+    def load(folder):
+        return [*load_older_decoders(folder), load_rate_point(folder)]
+
+    versions = load(source)
+    if target is not None and os.path.isdir(target):
+        ours = {version.fingerprint() for version in versions}
+        versions = [version for version in load(target) if version.fingerprint() not in ours] + versions
+    for before, version in zip(versions, versions[1:]):
+        version.version = max(version.version, before.version + 1)
+    return versions
 
 
 if __name__ == "__main__":

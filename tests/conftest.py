@@ -116,14 +116,14 @@ def pytest_pycollect_makemodule(module_path, parent):
     return None
 
 
-def export_for_all(rate_point, directory):
+def export_for_all(rate_point, directory, older=()):
     """Exports a rate point for all runtimes that are there."""
     pytest.importorskip("onnx", reason="onnx, which writes the graphs, is not installed")
     if HAS_TENSORFLOW:
         from balle2017.saved_model.writing import export
     else:
         from balle2017.saved_model.onnx_writing import export
-    export(rate_point, directory)
+    export(rate_point, directory, older=older)
 
 
 @pytest.fixture(params=["tensorflow", "onnx"], scope="session")

@@ -72,13 +72,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request, context):
         spec = request.model_spec
-        if spec.name not in self._servables:
-            context.abort(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})"
-            )
+        # An older version is named as in the path of REST.
+        name = spec.name + (f"/versions/{spec.version.value}" if spec.HasField("version") else "")
+        if name not in self._servables:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({name})")
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
         try:
-            outputs = self._servables[spec.name].predict(
+            outputs = self._servables[name].predict(
                 spec.signature_name or "serving_default", inputs
             )
         except tf.errors.InvalidArgumentError as error:

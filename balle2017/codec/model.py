@@ -15,36 +15,46 @@ from balle2017.container import bitstream
 from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 from balle2017.model.network import STRIDE
 from balle2017.pictures.images import ImageError
+from balle2017.saved_model.folder import read_versions
 
 
 class Model:
     """A rate point: its exported encoder and decoder, each loaded when first used.
+
+    Args:
+      folder: Where it is.
+      arithmetic, runtime: See `load`.
+      version: Of its decoder, if it is not the newest; such a model only decodes.
 
     Attributes:
       folder: Where it is.
       arithmetic: See `load`.
       runtime: What runs it, a `TensorflowRuntime` or an `OnnxRuntime`.
       info: The contents of `model.json`.
-      name, channels, num_latents, slice_length, fingerprint: From it.
+      name, version, channels, num_latents, slice_length, fingerprint: From it.
     """
 
-    def __init__(self, folder, arithmetic="float32", runtime="auto"):
+    def __init__(self, folder, arithmetic="float32", runtime="auto", version=None):
         self.folder = pathlib.Path(folder)
         self.arithmetic = arithmetic
         self.info = read_info(self.folder)
+        if version is not None:
+            self.info = {**read_info(self.folder / "decoder" / str(version)), "version": version}
         self.name = self.info["name"]
+        self.version = self.info.get("version", 1)
         self.channels = self.info["channels"]
         self.num_latents = self.info["num_latents"]
         self.slice_length = self.info["slice_length"]
         self.fingerprint = self.info["fingerprint"]
-        self._asked_for = runtime
+        self._asked_for = runtime, version
+        self._older = {}
         self.runtime = open_runtime(runtime, self.folder, self.info, arithmetic)
         self._refiner = None
         self._refiner_lock = threading.Lock()
 
     def __reduce__(self):
         # What has been loaded is loaded again where a copy is used.
-        return Model, (self.folder, self.arithmetic, self._asked_for)
+        return Model, (self.folder, self.arithmetic, *self._asked_for)
 
     def compress(
         self,
@@ -182,17 +192,7 @@ class Model:
                 except (OSError, ValueError) as error:
                     raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
                 fast = "bfloat16" if processor_has_bfloat16() else "float32"
-                refiner = refine.Refiner(rate_point, fast)
-                # Transforms may be computed otherwise than when the model was exported.
-                test = (np.arange(3 * 16**2) % 251).astype(np.uint8).reshape(16, 16, 3)
-                test = test[:, :, : self.channels]
-                latents = self.runtime.analyze(test, exact=True)
-                if np.abs(refiner.analyze(test.astype(np.float32)) - latents).max() > 0.6:
-                    raise ModelError(
-                        f"{self.name} was exported by another version of this package and takes"
-                        " effort 0 only."
-                    )
-                self._refiner = refiner
+                self._refiner = refine.Refiner(rate_point, fast)
         rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
         tiles = [(top, bottom, left, right) for top, bottom in rows for left, right in cols]
         return refine.Refinement(self._refiner, pixels, tiles)
@@ -233,6 +233,10 @@ class Model:
           ModelError, BitstreamError: As `check`.
           DamagedError: If slices cannot be decoded and `salvage` is not set.
         """
+        decoder = self.version_of(contents)
+        if decoder is not self:
+            yield from decoder.decode_bands(contents, salvage, lost)
+            return
         self.check(contents)
         height, width = contents.latent_size
         source = LatentReader(self, contents, [] if lost is None else lost)
@@ -267,11 +271,16 @@ class Model:
           ModelError: If the contents are another model's.
           BitstreamError: If they have other channels or slices.
         """
+        decoder = self.version_of(contents)
+        if decoder is not self:
+            decoder.check(contents)
+            return
         if (contents.model, contents.fingerprint) != (self.name, self.fingerprint):
+            known = [self.fingerprint, *(info.get("fingerprint", 0) for info in read_versions(self.folder).values())]
+            known = " or ".join(f"{fingerprint:08x}" for fingerprint in dict.fromkeys(known))
             raise ModelError(
                 f"The file was made by a model {contents.model} with fingerprint"
-                f" {contents.fingerprint:08x}; the installed {self.name} has"
-                f" {self.fingerprint:08x} and cannot decode it."
+                f" {contents.fingerprint:08x}; the installed {self.name} has {known} and cannot decode it."
             )
         if contents.channels != self.channels:
             raise BitstreamError(f"{self.name} does not code {contents.channels} channels.")
@@ -281,10 +290,22 @@ class Model:
                 f" {self.slice_length}."
             )
 
+    def version_of(self, contents: Bitstream):
+        """The `Model` whose decoder the contents of a file are for: this one or an older version of it.
+
+        This one, too, if there is no such version.
+        """
+        if contents.fingerprint != self.fingerprint and contents.fingerprint not in self._older:
+            for number, info in read_versions(self.folder).items():
+                if info.get("fingerprint") == contents.fingerprint != self.fingerprint:
+                    runtime, _ = self._asked_for
+                    self._older[contents.fingerprint] = Model(self.folder, self.arithmetic, runtime, number)
+        return self._older.get(contents.fingerprint, self)
+
     def decode_latents(self, contents: Bitstream) -> np.ndarray:
         """Decodes the latents only, int32 `[height, width, filters]`; errors as `decode`."""
         self.check(contents)
-        return LatentReader(self, contents, []).read(0, contents.latent_size[0])
+        return LatentReader(self.version_of(contents), contents, []).read(0, contents.latent_size[0])
 
     def decode_slices(self, slices, slice_length, num_positions):
         """Decodes successive slices of which only the last may be shorter than the others.

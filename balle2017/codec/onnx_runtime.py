@@ -29,7 +29,7 @@ class OnnxRuntime:
 
     Args:
       folder: Of the model.
-      info: The contents of its `model.json`.
+      info: The contents of its `model.json`, or of that of an older decoder.
     """
 
     name = "onnx"
@@ -37,6 +37,7 @@ class OnnxRuntime:
     def __init__(self, folder, info):
         self._folder = folder
         self._name = info["name"]
+        self._version = str(info.get("version", 1))
         self._slice_length = info["slice_length"]
         self.renew()
         forks.renew_in_children(self)
@@ -53,15 +54,13 @@ class OnnxRuntime:
         """What keeps it from running a model, a sentence, or `None`."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "The runtime onnx needs the package onnxruntime, which is not installed."
-        if not any((folder / half / "1" / graph).is_file() for half, graph in GRAPHS.items()):
+        version = str(info.get("version", 1))
+        if not any((folder / half / version / graph).is_file() for half, graph in GRAPHS.items()):
             return f"{info['name']} has no ONNX graphs, which the runtime onnx needs: export it again."
         return None
 
-    def analyze(self, pixels, exact=True):
-        """Quantized latents int32 `[⌈height/16⌉, ⌈width/16⌉, M]` of uint8 `[height, width, channels]`.
-
-        `exact`: In float32, as it is always here.
-        """
+    def analyze(self, pixels):
+        """Quantized latents int32 `[⌈height/16⌉, ⌈width/16⌉, M]` of uint8 `[height, width, channels]`."""
         padding = [(0, -side % STRIDE) for side in pixels.shape[:2]]
         pixels = np.pad(pixels, [*padding, (0, 0)], mode="edge")
         return self._run("encoder", pixels=pixels[None])
@@ -94,7 +93,7 @@ class OnnxRuntime:
     def _load(self, half, part, make):
         with self._lock:
             if (half, part) not in self._loaded:
-                folder = self._folder / half / "1"
+                folder = self._folder / half / self._version
                 try:
                     self._loaded[half, part] = make(half, folder)
                 except (MemoryError, ImportError):

@@ -8,6 +8,7 @@ from typing import List, Tuple
 
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError, read_info
+from balle2017.saved_model.folder import read_versions
 
 DEFAULT_MODEL = "bls2017-mse-4"
 MODELS_VARIABLE = "BALLE2017_MODELS"
@@ -26,7 +27,10 @@ def models_dir(path=None) -> pathlib.Path:
 
 
 def list_models(path=None) -> List[dict]:
-    """What `model.json` says of each installed model, by family and ascending λ; unusable ones are left out."""
+    """What `model.json` says of each installed model, by family and ascending λ; unusable ones are left out.
+
+    `versions` are the numbers of its decoders, of which the last makes files.
+    """
     return scan_models(path)[0]
 
 
@@ -102,8 +106,9 @@ def _load_once(folder, arithmetic, runtime, _):
 
 
 def _read_named(folder):
-    """`read_info` of a folder that must have the model's name, by which files find it."""
+    """`read_info` of a folder that must have the model's name, by which files find it, and its `versions`."""
     info = read_info(folder)
+    info["versions"] = sorted({*read_versions(folder), info.get("version", 1)})
     if info["name"] != folder.name:
         raise ModelError(f"The folder {folder} holds the model {info['name']}: give it that name.")
     return info

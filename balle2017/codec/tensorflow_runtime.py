@@ -45,7 +45,7 @@ class TensorflowRuntime:
 
     Args:
       folder: Of the model.
-      info: The contents of its `model.json`.
+      info: The contents of its `model.json`, or of that of an older decoder.
       arithmetic: A key of `ARITHMETIC`.
     """
 
@@ -54,6 +54,7 @@ class TensorflowRuntime:
     def __init__(self, folder, info, arithmetic="float32"):
         self._folder = folder
         self._name = info["name"]
+        self._version = str(info.get("version", 1))
         self._suffix = ARITHMETIC[arithmetic]
         self._signatures = {}
         self._lock = threading.Lock()
@@ -72,13 +73,9 @@ class TensorflowRuntime:
             )
         return None
 
-    def analyze(self, pixels, exact=False):
-        """Quantized latents int32 `[⌈height/16⌉, ⌈width/16⌉, M]` of uint8 `[height, width, channels]`.
-
-        `exact`: In float32, whatever the arithmetic.
-        """
-        signature = "latents" if exact else "latents" + self._suffix
-        return self.call("encoder", signature, pixels=pixels[None])["latents"][0]
+    def analyze(self, pixels):
+        """Quantized latents int32 `[⌈height/16⌉, ⌈width/16⌉, M]` of uint8 `[height, width, channels]`."""
+        return self.call("encoder", "latents" + self._suffix, pixels=pixels[None])["latents"][0]
 
     def synthesize(self, latents):
         """Pixels uint8 `[16 h, 16 w, channels]` of int32 `[h, w, M]`."""
@@ -104,7 +101,7 @@ class TensorflowRuntime:
         tf = tensorflow()
         with self._lock:
             if half not in self._signatures:
-                folder = self._folder / half / "1"
+                folder = self._folder / half / self._version
                 try:
                     # The object owns the signatures, so it is kept.
                     loaded = tf.saved_model.load(str(folder))

@@ -1,6 +1,7 @@
 """Pictures to files and back on a TensorFlow Serving that runs the stock export, over gRPC or REST."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -11,13 +12,15 @@ from balle2017.container.bitstream import read_header
 
 # Of a request and of an answer: a picture may be larger than gRPC's usual 4 MB.
 _MAX_MESSAGE = 2**31 - 1
+# How a decoder refuses the files of another one.
+_OTHER_MODEL = "not made by this model"
 
 
 class ServerError(Exception):
     """The server refused, or is not there; the message is one sentence."""
 
 
-def predict_grpc(server, servable, inputs, timeout=60):
+def predict_grpc(server, servable, inputs, timeout=60, version=None):
     """Calls `serving_default` over gRPC.
 
     Args:
@@ -25,6 +28,7 @@ def predict_grpc(server, servable, inputs, timeout=60):
       servable: Name of the model on the server.
       inputs: Dict of lists of bytes.
       timeout: Seconds.
+      version: Of the model, if it is not the newest.
 
     Returns:
       Dict of lists of bytes.
@@ -44,6 +48,8 @@ def predict_grpc(server, servable, inputs, timeout=60):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = servable
     request.model_spec.signature_name = "serving_default"
+    if version is not None:
+        request.model_spec.version.value = version
     for name, values in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string))
     options = [
@@ -62,7 +68,7 @@ def predict_grpc(server, servable, inputs, timeout=60):
     return {name: list(tensor.string_val) for name, tensor in response.outputs.items()}
 
 
-def predict_rest(server, servable, inputs, timeout=60):
+def predict_rest(server, servable, inputs, timeout=60, version=None):
     """Calls `serving_default` over REST; see `predict_grpc`."""
     columns = {
         name: [{"b64": base64.b64encode(v).decode()} for v in values]
@@ -70,7 +76,7 @@ def predict_rest(server, servable, inputs, timeout=60):
     }
     body = {"signature_name": "serving_default", "inputs": columns}
     request = urllib.request.Request(
-        f"http://{server}/v1/models/{servable}:predict",
+        f"http://{server}/v1/models/{servable}{'' if version is None else f'/versions/{version}'}:predict",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
@@ -95,8 +101,20 @@ def compress(predict, server, model, images):
 
 def decompress(predict, server, files):
     """`.tfci` files of one model to PNG files, with a function such as `predict_grpc`."""
-    model = read_header(files[0]).model
-    return _only(predict(server, f"{model}-decoder", {"bitstream_bytes": files}))
+    servable, inputs = f"{read_header(files[0]).model}-decoder", {"bitstream_bytes": files}
+    try:
+        return _only(predict(server, servable, inputs))
+    except ServerError as error:
+        if _OTHER_MODEL not in str(error):
+            raise
+        newest = error
+    # An older version's files, perhaps: they are numbered from 1, and the server knows no more than there are.
+    for version in itertools.count(1):
+        try:
+            return _only(predict(server, servable, inputs, version=version))
+        except ServerError as error:
+            if _OTHER_MODEL not in str(error):
+                raise newest from None
 
 
 def _only(outputs):

@@ -95,14 +95,14 @@ def models(args):
         complain(problem, FAILED)
     if not infos:
         return complain(f"No models are installed in {codec.models_dir(args.models_dir)}.", FAILED)
-    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
+    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'versions':>9} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
     for found in infos:
         figures = found.get("kodak") or {}
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
         psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
-        line = (
-            f"{found['name']:<20} {found['lambda']:8g} {found['num_filters']:8} {found['num_latents']:8} {bpp} {psnr}"
-        )
+        versions = ", ".join(map(str, found["versions"]))
+        sizes = f"{found['num_filters']:8} {found['num_latents']:8}"
+        line = f"{found['name']:<20} {found['lambda']:8g} {sizes} {versions:>9} {bpp} {psnr}"
         print(line.rstrip())
     return FAILED if problems else DONE
 

@@ -1,4 +1,11 @@
-"""The folder of an exported rate point: written in one step, and described by `model.json`."""
+"""The folder of an exported rate point: written in one step, and described by `model.json`.
+
+    NAME/model.json            the newest version
+    NAME/encoder/2             its encoder
+    NAME/decoder/1, decoder/2  its decoder, and those of released versions before it
+
+A rate point that is trained again under its name is a version of it, as TensorFlow Serving numbers them.
+"""
 
 import contextlib
 import json
@@ -26,12 +33,13 @@ def replacing(directory):
 
 
 def describe(rate_point, runtime, directory):
-    """Writes `model.json`; `runtime` is what the export needs to run.
+    """Writes the `model.json` of a rate point, or of a decoder, which may outlive the rest.
 
-    A decoder says itself what it is, too, as it may outlive the rest.
+    `runtime` is what the export needs to run.
     """
     info = {
         "name": rate_point.name,
+        "version": rate_point.version,
         "lambda": rate_point.lmbda,
         "num_filters": rate_point.num_filters,
         "num_latents": rate_point.num_latents,
@@ -44,10 +52,21 @@ def describe(rate_point, runtime, directory):
         "runtime": runtime,
         **rate_point.info,
     }
-    for folder in (directory, os.path.join(directory, "decoder", "1")):
-        with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
-            json.dump(info, file, indent=2)
-            file.write("\n")
+    with open(os.path.join(directory, "model.json"), "w", encoding="utf-8") as file:
+        json.dump(info, file, indent=2)
+        file.write("\n")
+
+
+def read_versions(directory):
+    """What the `model.json` of each decoder says, by version; those that say nothing are left out."""
+    folder = os.path.join(directory, "decoder")
+    found = {}
+    for number in os.listdir(folder) if os.path.isdir(folder) else []:
+        with contextlib.suppress(OSError, ValueError):
+            if number.isdecimal():
+                with open(os.path.join(folder, number, "model.json"), encoding="utf-8") as file:
+                    found[int(number)] = {**json.load(file), "version": int(number)}
+    return dict(sorted(found.items()))
 
 
 def _replace(source, directory):

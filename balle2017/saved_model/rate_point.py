@@ -6,7 +6,7 @@ description from which both SavedModels of a rate point can be built.
 
 import dataclasses
 import zlib
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -25,10 +25,12 @@ class RatePoint:
       channels: C, the number of colour channels, 3 or 1.
       slice_length: Latent positions in each independently coded slice.
       gdn_alpha, gdn_epsilon: Exponents of GDN (paper: 2 and ½).
-      analysis, synthesis: The transforms' plain weights.
+      analysis, synthesis: The transforms' plain weights. A decoder that outlived its encoder has no
+        analysis, `None`.
       tables: The prior as coding tables.
       prior: The prior's own parameters, to start another training from.
       info: What made this rate point, for people (JSON types only).
+      version: Of those of the name, from 1.
     """
 
     name: str
@@ -38,16 +40,17 @@ class RatePoint:
     slice_length: int
     gdn_alpha: float
     gdn_epsilon: float
-    analysis: Transform
+    analysis: Optional[Transform]
     synthesis: Transform
     tables: CodingTables
     prior: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     info: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    version: int = 1
 
     @property
     def num_filters(self) -> int:
         """N, the number of filters of the stages that GDN follows."""
-        return len(self.analysis.betas[0])
+        return self.synthesis.kernels[-1].shape[-1]
 
     def rounded(self):
         """The rate point whose weights can be stored in half the bytes, see `weights.Transform.rounded`.

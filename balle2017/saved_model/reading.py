@@ -6,25 +6,51 @@ import os
 import numpy as np
 
 from balle2017.saved_model import stored_arrays
+from balle2017.saved_model.folder import read_versions
 from balle2017.saved_model.rate_point import RatePoint
 from balle2017.saved_model.stored_arrays import tables_of, transform_of
 
 
 def load_rate_point(directory):
-    """Reads a `RatePoint` back from what `export` with the tfc runtime wrote.
+    """Reads a `RatePoint` back from what `export` with the tfc runtime wrote, in its newest version.
 
     Raises:
       FileNotFoundError: If something of it is missing.
       ValueError: If it was exported for another runtime, or has been changed.
     """
+    rate_point = _decoder_of(directory, _read_info(directory))
+    encoder = _read_arrays(directory, "encoder", rate_point.version)
+    rate_point.analysis = transform_of(encoder, "analysis").map(np.float32)
+    with np.load(os.path.join(directory, "prior.npz")) as prior:
+        rate_point.prior = dict(prior)
+    return rate_point
+
+
+def load_older_decoders(directory):
+    """Reads the versions before the newest, of which only decoders are left: `RatePoint`s, ascending.
+
+    Raises:
+      FileNotFoundError, ValueError: As `load_rate_point`.
+    """
+    newest = _read_info(directory).get("version", 1)
+    return [_decoder_of(directory, info) for number, info in read_versions(directory).items() if number != newest]
+
+
+def _read_info(directory):
     try:
-        with open(os.path.join(directory, "model.json")) as file:
-            info = json.load(file)
+        with open(os.path.join(directory, "model.json"), encoding="utf-8") as file:
+            return json.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no model in {directory}.") from None
+
+
+def _decoder_of(directory, info):
+    """The `RatePoint` that a `model.json` describes, without analysis and prior."""
     if info["runtime"] != "tfc":
         raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
-    decoder = _read_arrays(directory, "decoder")
+    info = dict(info)
+    version = info.pop("version", 1)
+    arrays = _read_arrays(directory, "decoder", version)
     rate_point = RatePoint(
         name=info.pop("name"),
         lmbda=info.pop("lambda"),
@@ -33,20 +59,18 @@ def load_rate_point(directory):
         slice_length=info.pop("slice_length"),
         gdn_alpha=info.pop("gdn_alpha"),
         gdn_epsilon=info.pop("gdn_epsilon"),
-        analysis=transform_of(_read_arrays(directory, "encoder"), "analysis").map(np.float32),
-        synthesis=transform_of(decoder, "synthesis").map(np.float32),
-        tables=tables_of(decoder),
+        analysis=None,
+        synthesis=transform_of(arrays, "synthesis").map(np.float32),
+        tables=tables_of(arrays),
         info=info,
+        version=version,
     )
-    del info["num_filters"]
-    info.pop("num_classes", None)
     if rate_point.fingerprint() != info.pop("fingerprint"):
         raise ValueError(
             f"{directory} has been changed: its fingerprint is not that in model.json."
         )
-    del info["runtime"]
-    with np.load(os.path.join(directory, "prior.npz")) as prior:
-        rate_point.prior = dict(prior)
+    for key in ("num_filters", "num_classes", "runtime"):
+        info.pop(key, None)
     return rate_point
 
 
@@ -69,8 +93,8 @@ def find_rate_points(path):
     return found
 
 
-def _read_arrays(directory, half):
-    folder = os.path.join(directory, half, "1")
+def _read_arrays(directory, half, version):
+    folder = os.path.join(directory, half, str(version))
     try:
         return stored_arrays.read(folder)
     except OSError:

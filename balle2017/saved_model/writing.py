@@ -20,10 +20,10 @@ from balle2017.saved_model.signatures import Decoder, Encoder
 RUNTIMES = ("tfc", "stock")
 
 
-def export(rate_point, directory, runtime="tfc"):
+def export(rate_point, directory, runtime="tfc", older=()):
     """Writes a rate point as SavedModels.
 
-    `directory/encoder/1` and `directory/decoder/1` with the signatures of
+    `directory/encoder/VERSION` and `directory/decoder/VERSION` with the signatures of
     `Encoder` and `Decoder`, beside them `model.json`, which says what they are.
     With the tfc runtime there is also what is read without TensorFlow, in both
     folders an index of the arrays (`stored_arrays`) and the transform as an ONNX
@@ -34,16 +34,19 @@ def export(rate_point, directory, runtime="tfc"):
       rate_point: A `RatePoint`.
       directory: Path whose last part should be the rate point's name.
       runtime: "tfc" or "stock".
+      older: Versions before it, `RatePoint`s whose decoders stay beside its own.
     """
     with folder.replacing(directory) as temporary:
         data = warmup.pictures(rate_point.channels)
-        for part in (Encoder, Decoder):
-            signatures = part(rate_point, make_coder(rate_point.tables, runtime)).signatures()
-            path = os.path.join(temporary, part.NAME, "1")
+        for part, version in ((Encoder, rate_point), *((Decoder, v) for v in (*older, rate_point))):
+            signatures = part(version, make_coder(version.tables, runtime)).signatures()
+            path = os.path.join(temporary, part.NAME, str(version.version))
             tf.saved_model.save(tf.Module(), path, signatures=signatures)
+            if part is Decoder:
+                folder.describe(version, runtime, path)
             if runtime == "tfc":
-                _write_index(path, rate_point, part.NAME)
-            else:
+                _write_index(path, version, part.NAME)
+            elif version is rate_point:
                 warmup.write(path, f"{rate_point.name}-{part.NAME}", part.INPUT, data)
                 # What the encoder makes of the pictures warms up the decoder.
                 data = signatures["serving_default"](data)[part.OUTPUT]
