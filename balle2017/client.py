@@ -16,6 +16,8 @@ import sys
 from balle2017.commands import names, serving_client, single
 from balle2017.container.bitstream import BitstreamError
 from balle2017.files import streams, writing
+from balle2017.pictures.images import ImageError
+from balle2017.pictures.plain import plain
 
 
 def main(argv=None):
@@ -32,6 +34,8 @@ def main(argv=None):
         _convert(args, source, target)
     except single.UsageError as error:
         return _complain(error, 2)
+    except ImageError as error:
+        return _complain(f"{source}: {error}", 1)
     except (serving_client.ServerError, BitstreamError) as error:
         return _complain(error, 1)
     except OSError as error:
@@ -40,9 +44,11 @@ def main(argv=None):
 
 
 def _convert(args, source, target):
-    data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
+    data, notices = sys.stdin.buffer.read() if source == "-" else streams.read(source), []
     predict = serving_client.predict_rest if args.rest else serving_client.predict_grpc
     if args.command == "compress":
+        # A server's graph sees neither orientation, colours and transparency, nor other formats.
+        data, notices = plain(data)
         (result,) = serving_client.compress(predict, args.server, args.model, [data])
     else:
         (result,) = serving_client.decompress(predict, args.server, [data])
@@ -51,6 +57,8 @@ def _convert(args, source, target):
         sys.stdout.buffer.flush()
     else:
         writing.write(target, io.BytesIO(result))
+    for notice in notices:
+        _complain(f"{source}: {notice}", 0)
 
 
 def _parser():
@@ -59,7 +67,7 @@ def _parser():
         description="Compresses and decompresses pictures on a TensorFlow Serving.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (("compress", "PNG or JPEG to .tfci"), ("decompress", ".tfci to PNG")):
+    for name, what in (("compress", "pictures to .tfci"), ("decompress", ".tfci to PNG")):
         command = commands.add_parser(name, help=what)
         command.add_argument("--server", metavar="HOST:PORT", required=True)
         command.add_argument("--rest", action="store_true", help="REST in place of gRPC")

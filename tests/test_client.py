@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 
@@ -16,6 +17,7 @@ from balle2017 import client
 from balle2017.commands import serving_client
 from balle2017.container import bitstream
 from serving import Servable, Server
+from test_codec import photograph
 
 PREDICTS = [serving_client.predict_grpc, serving_client.predict_rest]
 
@@ -117,6 +119,20 @@ def test_command(server, tmp_path):
     assert tf.io.decode_png((tmp_path / "b.png").read_bytes()).shape == [30, 40, 3]
 
 
+def test_command_takes_pictures_as_they_look(server, tmp_path, capfd):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph(30, 40)).save(tmp_path / "turned.webp", exif=exif, lossless=True)
+    arguments = ["compress", "--rest", "--server", server.rest_address, "--model", "tiny-1"]
+    assert client.main([*arguments, str(tmp_path / "turned.webp"), str(tmp_path / "a.tfci")]) == 0
+    assert capfd.readouterr().err == ""
+    header = bitstream.read_header((tmp_path / "a.tfci").read_bytes())
+    assert (header.height, header.width) == (40, 30)
+    Image.new("RGBA", (9, 9), (200, 0, 0, 40)).save(tmp_path / "clear.png")
+    assert client.main([*arguments, str(tmp_path / "clear.png"), str(tmp_path / "b.tfci")]) == 0
+    assert "clear.png: Its transparent parts are now white." in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("rest", [[], ["--rest"]])
 def test_command_answers_with_one_sentence(server, tmp_path, rest, capfd):
     where = server.rest_address if rest else server.grpc_address
@@ -125,7 +141,7 @@ def test_command_answers_with_one_sentence(server, tmp_path, rest, capfd):
     (tmp_path / "bad.tfci").write_bytes(b"text")
     before = sorted(os.listdir(tmp_path))
     for arguments, message in (
-        (["compress", "--server", where, "--model", "tiny-1", tmp_path / "a.png"], "refuses"),
+        (["compress", "--server", where, "--model", "tiny-1", tmp_path / "a.png"], "damaged or cut off"),
         (["compress", "--server", where, "--model", "other", tmp_path / "good.png"], "not found"),
         (["compress", "--server", "127.0.0.1:1", tmp_path / "good.png"], "There is no"),
         (["compress", "--server", where, tmp_path / "missing.png"], "No such file"),

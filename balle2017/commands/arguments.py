@@ -31,9 +31,10 @@ Compresses pictures.
   balle2017 compress --target_bpp B [--bpp_strict] [--effort N] FAMILY INPUT [OUTPUT]
   balle2017 compress MODEL FOLDER_OR_GLOB... --out DIR [--jobs N]
 
-Reads all that Pillow reads. EXIF orientation is applied, transparency becomes white, 16 bits become
-8, of animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or
-output. Outputs that exist are left as they are, unless --overwrite is given.
+Reads all that Pillow reads, and HEIC and JPEG XL where pillow-heif and pillow-jxl-plugin are installed.
+EXIF orientation is applied, colours become sRGB, transparency becomes white, 16 bits become 8, of
+animations the first frame is taken. OUTPUT is INPUT.tfci by default; - is standard input or output.
+Outputs that exist are left as they are, unless --overwrite is given.
 
 With --effort the latents are chosen for the picture at hand: the file is smaller at equal quality,
 takes longer to make, and decodes as fast as any other. Efforts 1 to 9 take 3, 11, 27, 59, 123, 223,
@@ -194,7 +195,8 @@ def _add_compress(commands, files):
     sub.add_argument(
         "--keep_metadata",
         action="store_true",
-        help="keep EXIF, ICC profile and XMP, but for positions, maker notes and thumbnails",
+        help="keep the ICC profile (without it, colours become sRGB), and of EXIF and XMP what is neither"
+        " position nor thumbnail nor a maker's note",
     )
     sub.add_argument("--keep_gps", action="store_true", help="like --keep_metadata, and keep positions too")
 
