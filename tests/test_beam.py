@@ -5,7 +5,7 @@ import pathlib
 from PIL import Image
 import pytest
 
-from test_codec import photograph
+from helpers.pictures import photograph
 
 pytest.importorskip("apache_beam", reason="needs pip install balle2017[beam]")
 pytestmark = pytest.mark.slow

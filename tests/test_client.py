@@ -16,8 +16,8 @@ pytest.importorskip("tensorflow_serving", reason="needs the package tensorflow-s
 from balle2017 import client
 from balle2017.commands import serving_client
 from balle2017.container import bitstream
-from serving import Servable, Server
-from test_codec import photograph
+from helpers.serving import Servable, Server
+from helpers.pictures import photograph
 
 PREDICTS = [serving_client.predict_grpc, serving_client.predict_rest]
 

@@ -11,28 +11,14 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from balle2017 import codec
 from balle2017.codec import ModelError, tiling
 from balle2017.container import bitstream
 from balle2017.container.bitstream import BitstreamError, DamagedError
-from conftest import NEEDS_TENSORFLOW, needs_tensorflow
-
-
-def photograph(height, width, channels=3, seed=0):
-    """Smooth random pixels."""
-    small = np.random.default_rng(seed).integers(
-        0, 256, [height // 8 + 2, width // 8 + 2, 3], np.uint8
-    )
-    image = np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
-    return image[:, :, :channels]
-
-
-def assert_alike(pixels, expected):
-    """Pixels of the same latents are the same to within a level, but where random weights cancel out."""
-    difference = np.abs(np.subtract(pixels, expected, dtype=int))
-    assert np.mean(difference > 1) < 1e-4
+from helpers.requirements import NEEDS_TENSORFLOW, needs_tensorflow
+from helpers.files import coded_latents
+from helpers.pictures import assert_alike, photograph
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +34,6 @@ def graph(tiny_models_dir):
 
 def whole_latents(model, pixels):
     return model.runtime.analyze(pixels)
-
-
-def coded_latents(model, pixels):
-    """What the decoder gets to see: inactive channels have their constants."""
-    return model.decode_latents(bitstream.unpack(model.compress(pixels)))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (16, 16), (33, 47), (100, 75)])

@@ -7,25 +7,10 @@ from PIL import Image, ImageCms, PngImagePlugin
 import pytest
 
 from balle2017.pictures import colour, formats, images, streamed
+from helpers.pictures import D65, DISPLAY_P3, P3_PRIMARIES, gray_profile
 
-P3_PRIMARIES, D65 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.3127, 0.3290)
-# In sRGB this is (217.5, 41.6, 52.3), by the matrices of SMPTE EG 432-1 and IEC 61966-2-1.
-DISPLAY_P3 = colour.matrix_profile(P3_PRIMARIES, D65, None)
 P3_OF_GAMMA_2_2 = colour.matrix_profile(P3_PRIMARIES, D65, 2.2)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def gray_profile(gamma=1.0):
-    """An ICC profile of grayscale."""
-    curve = b"curv" + bytes([0, 0, 0, 0, 0, 0, 0, 1, int(gamma), round(gamma % 1 * 256)]) + b"\0\0"
-    white = b"XYZ \0\0\0\0" + np.array([0.9642, 1, 0.8249]).__mul__(65536).astype(">i4").tobytes()
-    size = 128 + 4 + 24 + len(white) + len(curve)
-    header = size.to_bytes(4, "big") + bytes(4) + b"\2\x10\0\0mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28)
-    header += white[8:] + bytes(48)
-    table = (2).to_bytes(4, "big")
-    for name, start, content in ((b"wtpt", 156, white), (b"kTRC", 156 + len(white), curve)):
-        table += name + start.to_bytes(4, "big") + len(content).to_bytes(4, "big")
-    return header + table + white + curve
 
 
 def saved(image, format="PNG", **options):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from test_export import PNGS, Pair, run_elsewhere
+from helpers.exports import PNGS, Pair, run_elsewhere
 
 TESTS = pathlib.Path(__file__).parent
 MODELS = TESTS.parent / "saved_models"

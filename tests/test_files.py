@@ -16,7 +16,7 @@ from balle2017 import codec, tfci
 from balle2017.commands import folders, names
 from balle2017.files import streams, writing
 from balle2017.pictures import formats, images, streamed
-from test_codec import photograph
+from helpers.pictures import photograph
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 

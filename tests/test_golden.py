@@ -11,7 +11,8 @@ import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream
-from conftest import export_for_all, needs_tensorflow
+from helpers.rate_points import export_for_all
+from helpers.requirements import needs_tensorflow
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
 ROOT = str(pathlib.Path(codec.__file__).parents[2])

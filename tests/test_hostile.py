@@ -4,11 +4,9 @@ import dataclasses
 import io
 import os
 import pathlib
-import struct
 import subprocess
 import sys
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
@@ -19,8 +17,10 @@ from balle2017 import codec
 from balle2017.container import bitstream
 from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 from balle2017.pictures import images
-from conftest import export_for_all, needs_tensorflow, random_rate_point
-from test_codec import assert_alike, photograph
+from helpers.rate_points import export_for_all, random_rate_point
+from helpers.requirements import needs_tensorflow
+from helpers.pictures import assert_alike, photograph
+from helpers.files import lying_header, sealed
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FUZZ = dict(
@@ -35,10 +35,6 @@ FUZZ = dict(
 def good(tiny_models_dir, runtime):
     """A small file, with metadata."""
     return codec.load("tiny-1", tiny_models_dir, runtime=runtime).compress(photograph(60, 40), {"EXIF": b"II*\0"})
-
-
-def sealed(body):
-    return body + struct.pack("<I", zlib.crc32(body))
 
 
 def outcome(data, folder, runtime, salvage=False):
@@ -89,14 +85,6 @@ def test_random_bytes_in_valid_slices_are_found_out(good, tiny_models_dir, runti
         slices = [random.bytes(random.integers(150, 300)) for _ in contents.slices]
         data = bitstream.pack(dataclasses.replace(contents, slices=slices))
         assert outcome(data, tiny_models_dir, runtime) is None
-
-
-def lying_header(width, height, slice_length, rest):
-    name = b"tiny-1"
-    fixed = (
-        b"\x89B17\x01\x03" + bytes(4) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
-    )
-    return sealed(fixed + struct.pack("<HB", slice_length, len(name)) + name + rest)
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
-
-
-def gradient(height=20, width=30):
-    y, x = np.mgrid[:height, :width]
-    rgb = np.stack([x * 8, y * 12, 255 - x * 4 - y * 4], -1)
-    return rgb.astype(np.uint8)
-
-
-def saved(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    buffer.seek(0)
-    return buffer
+from helpers.pictures import gradient, saved, with_metadata
 
 
 def test_rgb_is_unchanged():
@@ -166,24 +154,6 @@ def test_pixel_limit():
     with pytest.raises(ImageError, match="30×20.*--max_pixels"):
         images.read(file, max_pixels=599)
     assert images.read(file, max_pixels=600).pixels.shape == (20, 30, 3)
-
-
-def with_metadata(format="JPEG"):
-    exif = Image.Exif()
-    exif[0x0110] = "a camera"
-    exif.get_ifd(0x8769)[0x9003] = "2017:04:24 10:00:00"
-    exif.get_ifd(0x8769)[0x927C] = b"maker note"
-    exif.get_ifd(0x8825).update({1: "N", 2: (43.0, 36.0, 0.0)})
-    xmp = (
-        b'<x xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:exif="http://ns.adobe.com/exif/1.0/"'
-        b' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><rdf:RDF>'
-        b'<rdf:Description exif:GPSLatitude="43,36N" dc:source="Toulon"><exif:GPSLongitude>1,26E'
-        b"</exif:GPSLongitude><tiff:Orientation>6</tiff:Orientation></rdf:Description></rdf:RDF></x>"
-    )
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return saved(
-        Image.fromarray(gradient()), format, exif=exif.tobytes(), icc_profile=profile, xmp=xmp
-    )
 
 
 def test_metadata_survive_without_positions():

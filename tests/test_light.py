@@ -11,8 +11,8 @@ from PIL import Image
 
 from balle2017 import codec
 from balle2017.container import bitstream
-from conftest import needs_tensorflow
-from test_codec import photograph
+from helpers.requirements import needs_tensorflow
+from helpers.pictures import photograph
 
 ROOT = pathlib.Path(codec.__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "images" / "kodak"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from balle2017.entropy.numpy_coder import NumpyCoder
-from conftest import random_rate_point
-from test_format import RangeDecoder
+from helpers.rate_points import random_rate_point
+from helpers.range_decoder import RangeDecoder
 
 
 def random_latents(rate_point, positions, seed=0):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from balle2017.saved_model import stored_arrays
-from conftest import random_rate_point
-from test_codec import photograph
+from helpers.rate_points import random_rate_point
+from helpers.pictures import photograph
 
 pytest.importorskip("onnx", reason="onnx, which writes the graphs, is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

@@ -67,3 +67,10 @@ def test_evaluation_without_its_extra_is_one_sentence():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "balle2017[evaluate]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_tests_share_lives_in_helpers():
+    names = {path.stem for path in (ROOT / "tests").glob("test_*.py")} | {"conftest"}
+    for path in (ROOT / "tests").rglob("*.py"):
+        imported = re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not (names - {path.stem}) & set(imported), path

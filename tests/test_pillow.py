@@ -12,8 +12,8 @@ import pytest
 
 from balle2017 import codec
 import balle2017.pillow  # noqa: F401
-from test_codec import photograph
-from test_colour import DISPLAY_P3, gray_profile
+from helpers.pictures import photograph
+from helpers.pictures import DISPLAY_P3, gray_profile
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pytest
 
 from balle2017.pictures import images
 from balle2017.pictures.plain import plain
-from test_codec import photograph
-from test_colour import DISPLAY_P3
+from helpers.pictures import photograph
+from helpers.pictures import DISPLAY_P3
 
 
 def saved(image, format="PNG", **options):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from balle2017.pictures import images, png
-from test_codec import photograph
-from test_images import with_metadata
+from helpers.pictures import photograph
+from helpers.pictures import with_metadata
 
 
 def written(pixels, edges=(), metadata=None):

@@ -14,7 +14,8 @@ from balle2017.codec import ModelError, refine, tiling
 from balle2017.container import bitstream
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import export
-from test_codec import coded_latents, photograph
+from helpers.files import coded_latents
+from helpers.pictures import photograph
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from balle2017.entropy.stock_coder import StockCoder
 from balle2017.entropy.tables import CodingTables
 from balle2017.entropy.tfc_coder import TfcCoder
-from conftest import random_cdf, random_class_cdfs
+from helpers.rate_points import random_cdf, random_class_cdfs
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.
 _PEAKED = [

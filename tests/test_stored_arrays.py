@@ -11,7 +11,7 @@ from balle2017.entropy.tables import CodingTables
 from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import export
-from conftest import random_rate_point
+from helpers.rate_points import random_rate_point
 
 
 def assert_same(ours, theirs):

@@ -12,8 +12,8 @@ from balle2017.codec import tiling
 from balle2017.commands import convert
 from balle2017.pictures import images, streamed
 from balle2017.pictures.images import ImageError
-from test_codec import photograph
-from test_images import with_metadata
+from helpers.pictures import photograph
+from helpers.pictures import with_metadata
 
 
 @pytest.fixture(autouse=True)

@@ -74,7 +74,7 @@ def load_rate_point(name):
 
 
 def make(name, models_dir=None):
-    from test_codec import photograph
+    from helpers.pictures import photograph
 
     model = codec.load(name, models_dir)
     data = model.compress(photograph(90, 131), {"EXIF": b"II*\0\x08\0\0\0\0\0\0\0\0\0"})
@@ -93,7 +93,7 @@ def main():
         for name in sys.argv[1:]:
             make(name)
         return
-    from conftest import random_rate_point
+    from helpers.rate_points import random_rate_point
 
     from balle2017.saved_model.writing import export
 

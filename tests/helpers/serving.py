@@ -33,9 +33,7 @@ class Servable:
     def predict(self, signature, inputs):
         """Dict of arrays to dict of arrays; raises what TensorFlow raises."""
         if signature != "serving_default":
-            outputs = self._model.signatures[signature](
-                **{k: tf.constant(v) for k, v in inputs.items()}
-            )
+            outputs = self._model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
             return {name: value.numpy() for name, value in outputs.items()}
         future = concurrent.futures.Future()
         self._queue.put((inputs, future))
@@ -50,10 +48,7 @@ class Servable:
             except queue.Empty:
                 pass
             sizes = [len(next(iter(inputs.values()))) for inputs, _ in tasks]
-            merged = {
-                name: tf.constant(np.concatenate([inputs[name] for inputs, _ in tasks]))
-                for name in tasks[0][0]
-            }
+            merged = {name: tf.constant(np.concatenate([inputs[name] for inputs, _ in tasks])) for name in tasks[0][0]}
             self.batches.append(sum(sizes))
             try:
                 outputs = self._model.signatures["serving_default"](**merged)
@@ -78,9 +73,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({name})")
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
         try:
-            outputs = self._servables[name].predict(
-                spec.signature_name or "serving_default", inputs
-            )
+            outputs = self._servables[name].predict(spec.signature_name or "serving_default", inputs)
         except tf.errors.InvalidArgumentError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         response = predict_pb2.PredictResponse()
@@ -95,17 +88,13 @@ def make_rest_handler(servables):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name = self.path.removeprefix("/v1/models/").removesuffix(":predict")
             if name not in servables:
-                return self.answer(
-                    404, {"error": f"Servable not found for request: Latest({name})"}
-                )
+                return self.answer(404, {"error": f"Servable not found for request: Latest({name})"})
             inputs = {
                 key: np.array([base64.b64decode(value["b64"]) for value in values], object)
                 for key, values in body["inputs"].items()
             }
             try:
-                outputs = servables[name].predict(
-                    body.get("signature_name", "serving_default"), inputs
-                )
+                outputs = servables[name].predict(body.get("signature_name", "serving_default"), inputs)
             except tf.errors.InvalidArgumentError as error:
                 return self.answer(400, {"error": error.message})
             # A single output goes without its name.
@@ -134,9 +123,7 @@ class Server:
 
     def __init__(self, servables):
         self._grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(servables), self._grpc
-        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(servables), self._grpc)
         self.grpc_address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         self._grpc.start()
         self._rest = http.server.ThreadingHTTPServer(("127.0.0.1", 0), make_rest_handler(servables))
