@@ -8,12 +8,12 @@ with `--rest` over REST, for which nothing is. The server listens for the two on
 8500 and 8501. - is standard input or output.
 """
 
-import argparse
 import io
 import shutil
 import sys
 
 from balle2017.commands import names, serving_client, single
+from balle2017.commands.parser import Parser
 from balle2017.container.bitstream import BitstreamError
 from balle2017.files import streams, writing
 from balle2017.pictures.images import ImageError
@@ -62,7 +62,7 @@ def _convert(args, source, target):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m balle2017.client",
         description="Compresses and decompresses pictures on a TensorFlow Serving.",
     )

@@ -3,12 +3,12 @@
 `python -m balle2017.evaluate --images FOLDER --out DIR`
 """
 
-import argparse
 import os
 import pathlib
 import sys
 
 from balle2017.commands import extras
+from balle2017.commands.parser import Parser
 
 
 def main(argv=None):
@@ -48,7 +48,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m balle2017.evaluate",
         description="Measures codecs on images: actual bytes, distortion and time.",
     )

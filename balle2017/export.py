@@ -22,6 +22,7 @@ import os
 import sys
 
 from balle2017.commands import extras
+from balle2017.commands.parser import Parser
 
 
 def main(argv=None):
@@ -59,7 +60,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m balle2017.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

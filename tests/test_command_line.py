@@ -81,6 +81,23 @@ def test_a_misspelt_option_is_answered_with_the_nearest(words, meant, capsys):
     assert end.value.code == 2 and f"(did you mean {meant}?)" in capsys.readouterr().err
 
 
+def test_the_other_programs_have_any_order_and_hints_too(client, capsys):
+    from balle2017 import evaluate, export
+
+    assert client("compress", "photo.png", "--overwrite", "a.tfci") == (0, ["bls2017-mse-4-encoder"])
+    assert listing() == ["a.tfci", "photo.png"]
+    assert export.main(["nothing", "--runtime", "tfc", "out"]) == 1
+    capsys.readouterr()
+    for main, words, meant in [
+        (client, ["compress", "--overwrit", "--overwite", "photo.png"], "--overwrite"),
+        (export.main, [["a", "b", "--runtme=tfc"]], "--runtime"),
+        (evaluate.main, [["--images", ".", "--out", "out", "--codec_s", "jpeg"]], "--codecs"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            main(*words)
+        assert end.value.code == 2 and f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_the_model_forgotten(capsys):
     Image.fromarray(photograph(20, 20)).save("b.png")
     for args, sentence in [

@@ -181,9 +181,9 @@ def test_more_effort_does_not_fail_where_less_does_not(family_dir, monkeypatch, 
         data = pack(self, bands, pixels, metadata)
         return data + bytes(10 * plain if state["effort"] > lowest else 0)
 
-    def tracked(self, target, lmbda, effort, encode, *rest):
+    def tracked(self, target, lmbda, effort, encode, *rest, **how):
         state["effort"] = effort
-        return find_size(self, target, lmbda, effort, encode, *rest)
+        return find_size(self, target, lmbda, effort, encode, *rest, **how)
 
     monkeypatch.setattr(refine.Refinement, "find_size", tracked)
     monkeypatch.setattr(codec.Model, "_pack", packed)

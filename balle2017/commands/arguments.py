@@ -1,11 +1,11 @@
 """The command line of `balle2017`."""
 
 import argparse
-import difflib
 import os
 
 from balle2017 import codec
 from balle2017.commands import completion
+from balle2017.commands.parser import Parser
 from balle2017.pictures import images
 
 _STATUS = """\
@@ -66,31 +66,9 @@ whether they are whole. Exit status 1 if one is not.
 _FORMATTER = argparse.RawDescriptionHelpFormatter
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that takes options and paths in any order, and has a hint for a misspelt option."""
-
-    _mixing = False
-
-    def parse_known_args(self, args=None, namespace=None):
-        # Which argparse cannot do where there are subcommands, but can in each of them.
-        if self._mixing or self._subparsers is not None:
-            return super().parse_known_args(args, namespace)
-        self._mixing = True
-        try:
-            found, unknown = self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._mixing = False
-        if unknown:
-            known = [option for option in self._option_string_actions if option.startswith("--")]
-            near = [difflib.get_close_matches(word.partition("=")[0], known, 1) for word in unknown]
-            hint = ", ".join(options[0] for options in near if options)
-            self.error(f"unknown: {' '.join(unknown)}" + (f" (did you mean {hint}?)" if hint else ""))
-        return found, unknown
-
-
 def make_parser(version=""):
     """The parser of `balle2017`, which is of a version; `command` names the subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="balle2017",
         description="A learned image codec (Ballé, Laparra & Simoncelli, 2017).",
         epilog="balle2017 COMMAND --help says more.",
