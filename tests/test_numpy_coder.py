@@ -5,7 +5,7 @@ import pytest
 
 from balle2017.entropy.numpy_coder import NumpyCoder
 from helpers.rate_points import random_rate_point
-from helpers.range_decoder import RangeDecoder
+from balle2017.entropy.plain_decoder import RangeDecoder
 
 
 def random_latents(rate_point, positions, seed=0):
