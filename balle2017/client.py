@@ -69,7 +69,7 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
     for name, what in (("compress", "pictures to .tfci"), ("decompress", ".tfci to PNG")):
         command = commands.add_parser(name, help=what)
-        command.add_argument("--server", metavar="HOST:PORT", required=True)
+        command.add_argument("--server", metavar="HOST:PORT", required=True, help="where it listens")
         command.add_argument("--rest", action="store_true", help="REST in place of gRPC")
         command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
         if name == "compress":

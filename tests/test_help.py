@@ -16,6 +16,8 @@ DOORS = {
         ["balle2017/commands/arguments.py"],
         [[], ["compress"], ["decompress"], ["info"], ["models"], ["web"], ["compare"]],
     ),
+    "balle2017.client": (["balle2017/client.py"], [["compress"], ["decompress"]]),
+    "balle2017.beam": (["balle2017/beam.py"], [[]]),
     "balle2017.export": (["balle2017/export.py"], [[]]),
     "balle2017.evaluate": (["balle2017/evaluate.py"], [[]]),
     "balle2017.train": (["balle2017/train.py", "balle2017/training/settings.py"], [[]]),

@@ -63,9 +63,9 @@ def test_plots_and_their_mathematics_are_extras():
 
 
 def test_evaluation_without_its_extra_is_one_sentence():
-    program = "import runpy, sys; sys.modules['bjontegaard'] = None; runpy.run_module('balle2017.evaluate')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "balle2017[evaluate]" in done.stderr
+    program = "import sys; sys.modules['bjontegaard'] = None; from balle2017 import evaluate; sys.exit(evaluate.main())"
+    done = subprocess.run([sys.executable, "-c", program, "--images=.", "--out=results"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "balle2017[evaluate]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -143,7 +143,7 @@ def test_exports_for_servers_have_the_older_decoders(folders, tmp_path):
 def test_the_client_finds_the_version_on_the_server(folders):
     pytest.importorskip("tensorflow_serving", reason="needs the package tensorflow-serving-api")
     from balle2017.commands import serving_client
-    from serving import Servable, Server
+    from helpers.serving import Servable, Server
 
     decoders = folders / "both" / "tiny-1" / "decoder"
     servables = {f"tiny-1-decoder/versions/{number}": Servable(decoders / str(number)) for number in (1, 2)}
