@@ -1,11 +1,12 @@
-"""Exports a rate point as two SavedModels, an encoder and a decoder.
+"""Exports a rate point, an encoder and a decoder.
 
     python -m balle2017.export SAVED_MODELS_DIR/NAME OUT
     python -m balle2017.export SAVED_MODELS_DIR OUT
 
-There are two runtimes with the same signatures and the same files, bit for bit:
+There are two kinds of SavedModels with the same signatures and the same files, bit for bit:
 "tfc" uses tensorflow-compression's range coder, "stock" only ops of
-TensorFlow's core, so that any TensorFlow Serving runs it. `OUT/NAME` is written.
+TensorFlow's core, so that any TensorFlow Serving runs it. "onnx" writes what is
+needed without TensorFlow, and nothing else. `OUT/NAME` is written.
 
 A rate point that was trained again is another version: a decoder's files are decoded by it alone.
 What was released stays with
@@ -17,6 +18,7 @@ which puts the new decoder beside those that are in `SAVED_MODELS_DIR/NAME`, und
 """
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -30,9 +32,10 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     # Nobody who exports a model wants to know which processor features TensorFlow was built for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with extras.needed("train", "balle2017.export"):
+    with extras.needed("tensorflow" if args.runtime == "stock" else "train", "balle2017.export"):
         from balle2017.saved_model.reading import find_rate_points
-        from balle2017.saved_model.writing import export
+
+        export = _exporter(args.runtime)
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
@@ -52,7 +55,7 @@ def main(argv=None):
                 )
                 continue
             versions = versions_of(path, target if args.keep_versions else None)
-            export(versions[-1], target, args.runtime, versions[:-1])
+            export(versions[-1], target, older=versions[:-1])
             print(target, flush=True)
     except (OSError, ValueError) as error:
         return _complain(error, 1)
@@ -69,7 +72,7 @@ def _parser():
     parser.add_argument("out", metavar="OUT", help="the folder where exports go")
     parser.add_argument(
         "--runtime",
-        choices=("stock", "tfc"),
+        choices=("stock", "tfc", "onnx"),
         default="stock",
         help="what the exports need to run (default: %(default)s)",
     )
@@ -79,6 +82,20 @@ def _parser():
         "--keep_versions", action="store_true", help="keep the decoders of exports that exist beside the new ones"
     )
     return parser
+
+
+def _exporter(runtime):
+    """The function that exports a rate point to a folder; its imports are those that the runtime needs."""
+    if runtime == "onnx":
+        from balle2017.saved_model import onnx_writing
+
+        return onnx_writing.export
+    from balle2017.saved_model import writing
+
+    if runtime == "tfc":
+        import tensorflow_compression  # noqa: F401
+
+    return functools.partial(writing.export, runtime=runtime)
 
 
 def _complain(sentence, status):

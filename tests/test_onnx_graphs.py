@@ -88,3 +88,20 @@ def test_latents_and_pixels_are_clipped(tmp_path):
     latents = encoder.run(None, {"pixels": photograph(16, 16)[None]})[0]
     assert (latents == 2**20).all()
     assert set(np.unique(decoder.run(None, {"latents": latents})[0])) <= {0, 255}
+
+
+def test_a_folder_that_needs_nothing_else(tiny_models_dir, tmp_path, capsys):
+    from balle2017 import codec, export as command
+
+    assert command.main([str(tiny_models_dir), str(tmp_path / "out"), "--runtime", "onnx"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/tiny-1\n"
+    files = {str(path.relative_to(tmp_path / "out/tiny-1")) for path in (tmp_path / "out").rglob("*.*")}
+    halves = {f"{half}/1/{name}" for half in ("encoder", "decoder") for name in ("arrays.json", "arrays.bin")}
+    graphs = {"encoder/1/analysis.onnx", "decoder/1/synthesis.onnx"}
+    assert files == {"model.json", "decoder/1/model.json", *halves, *graphs}
+    pixels = photograph(40, 50)
+    light = codec.load("tiny-1", tmp_path / "out")
+    assert light.runtime.name == "onnx"
+    assert light.compress(pixels) == codec.load("tiny-1", tiny_models_dir, runtime="onnx").compress(pixels)
+    with pytest.raises(codec.ModelError, match="for the runtime onnx alone"):
+        codec.load("tiny-1", tmp_path / "out", runtime="tensorflow")

@@ -17,5 +17,12 @@ def needed(extra, program):
     except ModuleNotFoundError as error:
         if error.name.partition(".")[0] == "balle2017":
             raise
+        if error.name == "tensorflow_compression" or error.name == "tensorflow" and extra == "train":
+            print(
+                f"{program} needs TensorFlow 2.14 and tensorflow-compression, which exist for Python 3.9 to 3.11 on"
+                " Linux and macOS (x86_64).",
+                file=sys.stderr,
+            )
+            sys.exit(2)
         print(f"{program} needs the package {error.name}: pip install 'balle2017[{extra}]'.", file=sys.stderr)
         sys.exit(2)

@@ -12,17 +12,20 @@ from balle2017.saved_model.stored_arrays import tables_of, transform_of
 
 
 def load_rate_point(directory):
-    """Reads a `RatePoint` back from what `export` with the tfc runtime wrote, in its newest version.
+    """Reads the newest version of a `RatePoint` back from what an export wrote, if it is not one for servers.
 
     Raises:
       FileNotFoundError: If something of it is missing.
       ValueError: If it was exported for another runtime, or has been changed.
     """
-    rate_point = _decoder_of(directory, _read_info(directory))
+    info = _read_info(directory)
+    rate_point = _decoder_of(directory, info)
     encoder = _read_arrays(directory, "encoder", rate_point.version)
     rate_point.analysis = transform_of(encoder, "analysis").map(np.float32)
-    with np.load(os.path.join(directory, "prior.npz")) as prior:
-        rate_point.prior = dict(prior)
+    # The runtime onnx has no prior, so no training starts from there.
+    if info["runtime"] == "tfc":
+        with np.load(os.path.join(directory, "prior.npz")) as prior:
+            rate_point.prior = dict(prior)
     return rate_point
 
 
@@ -46,7 +49,7 @@ def _read_info(directory):
 
 def _decoder_of(directory, info):
     """The `RatePoint` that a `model.json` describes, without analysis and prior."""
-    if info["runtime"] != "tfc":
+    if info["runtime"] == "stock":
         raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
     info = dict(info)
     version = info.pop("version", 1)
