@@ -64,6 +64,7 @@ def main():
 def measure(args):
     """Runs everything; returns what goes into the JSON file."""
     from rounds import BackgroundLoad, take_turns
+    import web_page
 
     load = BackgroundLoad()
     progress = tqdm(desc="benchmark", unit=" calls", disable=None)
@@ -81,14 +82,15 @@ def measure(args):
         writing.export(rate_point, os.path.join(folder, args.model), "stock")
         contestants = make_contestants(args, rate_point, pixels, folder)
         files = {}
-        tasks = make_tasks(contestants, pixels, files, tf)
-        small = take_turns(tasks, 5 if args.quick else 15, progress)
+        with web_page.contestants(args.model, args.models_dir) as page:
+            tasks = make_tasks({**contestants, **page}, pixels, files, tf)
+            small = take_turns(tasks, 5 if args.quick else 15, progress)
         large = {}
         if not args.quick:
             tasks = make_tasks(contestants, mirror(pixels, *LARGE), {}, tf)
             large = take_turns(tasks, 3, progress, warm_up=1)
     quality = {
-        name: [len(file), metrics.psnr(pixels, contestants[name][1](file))]
+        name: [len(file), metrics.psnr(pixels, contestants.get(name, contestants["balle2017"])[1](file))]
         for name, file in files.items()
         if isinstance(file, bytes)
     }

@@ -14,7 +14,8 @@ export function formatBytes(bytes: number): string {
 }
 
 export function formatBpp(bytes: number, pixels: number): string {
-  return ((8 * bytes) / pixels).toFixed(3);
+  const bpp = (8 * bytes) / pixels;
+  return bpp.toFixed(bpp < 10 ? 3 : 2);
 }
 
 export function formatDecibels(psnr: number): string {
