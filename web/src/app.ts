@@ -53,7 +53,10 @@ async function decodeFile(file: File, signal: AbortSignal) {
       ["Metadata", header.metadata.map((tag) => tag.trim()).join(", ") || "none"],
     ]);
   };
+  const save = byId<HTMLButtonElement>("save");
+  save.disabled = true;
   await coder.call("decode", [data], { header, progress: report, tile: paint, signal });
+  save.disabled = false;
   report("Decoded.", 1);
 }
 

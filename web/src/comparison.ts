@@ -89,6 +89,7 @@ export class Comparison {
     this.point.abort();
     this.original?.close();
     this.original = this.shown = undefined;
+    this.setBusy(false);
     for (const coded of this.coded.values()) closeAll(coded);
     this.coded.clear();
   }
@@ -210,7 +211,8 @@ export class Comparison {
   private setBusy(isBusy: boolean) {
     byId<HTMLButtonElement>("download").disabled = isBusy;
     byId<HTMLButtonElement>("save").disabled = isBusy;
-    byId("stage").setAttribute("aria-busy", String(isBusy));
+    // What is seen is still the picture before.
+    byId("work").setAttribute("aria-busy", String(isBusy));
   }
 
   private fillRow(row: string, cells: string[]) {
