@@ -161,9 +161,10 @@ function decoderOf(model: ModelInfo, contents: Pick<Bitstream, "fingerprint" | "
   const half = model.decoders.find(({ fingerprint }) => fingerprint === contents.fingerprint);
   if (half) return half;
   const hex = (fingerprint: number) => fingerprint.toString(16).padStart(8, "0");
+  const known = model.decoders.map(({ fingerprint }) => hex(fingerprint)).join(" or ");
   throw new Sentence(
     `The file was made by a model ${contents.model} with fingerprint ${hex(contents.fingerprint)};` +
-      ` the installed ${model.name} has ${hex(model.decoders[0].fingerprint)} and cannot decode it.`,
+      ` the installed ${model.name} has ${known} and cannot decode it.`,
   );
 }
 
