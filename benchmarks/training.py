@@ -45,8 +45,9 @@ def main():
     adam = lambda: tf.keras.optimizers.Adam(1e-4)
     contenders = {"reference, float32, Adam": step_of(ReferenceModel(0.01, args.filters), adam(), images)}
     for arithmetic in ["float32"] + ["bfloat16"] * processor_has_bfloat16():
-        for name, optimizer in (("Adam", adam()), ("SOAP", SOAP(1e-4, matrix_dtype=arithmetic))):
+        for name in ("Adam", "SOAP"):
             model = RateDistortionModel(0.01, args.filters, convolution_dtype=arithmetic)
+            optimizer = adam() if name == "Adam" else SOAP(1e-4, model.kernels, matrix_dtype=arithmetic)
             contenders[f"balle2017, {arithmetic}, {name}"] = step_of(model, optimizer, images)
 
     seconds = {name: [] for name in contenders}

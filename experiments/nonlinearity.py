@@ -12,31 +12,38 @@ reproduced by so short a training.
 """
 
 import csv
+import dataclasses
 import os
 import pathlib
 import sys
-import time
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
 from balle2017.model import transforms
-from balle2017.model.objective import RateDistortionModel
-from balle2017.training import photographs
-from balle2017.training.soap import SOAP
+from balle2017.model.network import PIXEL_SCALE
+from balle2017.training import loop
+from balle2017.training.photographs import DataError
+from balle2017.training.settings import Settings
 import kodak
 
 FLAGS = flags.FLAGS
 KINDS = {"GDN": "#d1495b", "ReLU": "#2b7bba", "none": "#8a6d3b"}
 
 
-def make_model(kind):
-    """A `RateDistortionModel` whose transforms have another nonlinearity in the place of GDN."""
+def model_of(kind, mean):
+    """What makes of settings a model whose transforms have another nonlinearity in the place of GDN.
+
+    Args:
+      kind: One of `KINDS`.
+      mean: The mean colour of the photographs, 0–255.
+    """
+    import tensorflow as tf
+
     def apply(operations, x):
         for operation in operations:
             if kind == "GDN" or operation.name.startswith("convolution"):
@@ -47,76 +54,55 @@ def make_model(kind):
 
     class Analysis(transforms.AnalysisTransform):
         def call(self, pixels):
-            return apply(transforms.analysis_operations(self.plain_weights(), 2, 0.5), pixels)
+            return apply(transforms.analysis_operations(self.plain_weights(), 2, 0.5, self.convolution_dtype), pixels)
 
     class Synthesis(transforms.SynthesisTransform):
         def call(self, latents):
-            return apply(transforms.synthesis_operations(self.plain_weights(), 2, 0.5), latents)
+            return apply(transforms.synthesis_operations(self.plain_weights(), 2, 0.5, self.convolution_dtype), latents)
 
-    model = RateDistortionModel(FLAGS.lmbda, FLAGS.num_filters, prior="factorized")
-    settings = (FLAGS.num_filters, FLAGS.num_filters, 3, 2, 0.5, "float32", 2)
-    model.analysis, model.synthesis = Analysis(*settings), Synthesis(*settings)
-    model.analysis.build([None, None, None, 3])
-    model.synthesis.build([None, None, None, FLAGS.num_filters])
-    return model
+    def make_model(settings, arithmetic):
+        model = loop.model_of(settings, arithmetic)
+        sizes = (settings.num_filters, settings.latents, settings.channels, 2, 0.5, arithmetic, settings.num_gdns)
+        model.analysis, model.synthesis = Analysis(*sizes), Synthesis(*sizes)
+        model.analysis.build([None, None, None, settings.channels])
+        model.synthesis.build([None, None, None, settings.latents])
+        # At 0 the first steps would only learn the mean colour.
+        weights = model.synthesis.plain_weights().map(np.asarray)
+        weights.biases[-1] = mean / PIXEL_SCALE
+        model.synthesis.set_plain_weights(weights)
+        # Without GDN its parameters stay where they are.
+        for layer in (*model.analysis.gdns, *model.synthesis.gdns):
+            layer.trainable = kind == "GDN"
+        return model
+
+    return make_model
 
 
-def train(kind, crops, mean, validation):
-    """Trains one kind; returns rows of step, seconds, and bpp, PSNR, loss of the validation."""
-    # The same weights at the start, and the same noise.
-    tf.keras.utils.set_random_seed(0)
-    model = make_model(kind)
-    # At 0 the first steps would only learn the mean colour.
-    model.synthesis._biases[2].assign(mean / transforms.PIXEL_SCALE)
-    # Without GDN its parameters stay where they are.
-    variables = [v for v in model.trainable_variables if kind == "GDN" or "reparam" not in v.name]
-    schedule = tf.keras.optimizers.schedules.CosineDecay(
-        0.0, FLAGS.steps, warmup_target=FLAGS.learning_rate, warmup_steps=min(200, FLAGS.steps // 10)
-    )
-    optimizer = SOAP(schedule)
-    optimizer.build(variables)
-
-    @tf.function
-    def step(images):
-        with tf.GradientTape() as tape:
-            loss = model.losses_of(images, training=True)[0]
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-
-    @tf.function
-    def measure(images):
-        loss, bpp, _, psnr = model.losses_of(images, training=False)
-        return tf.stack([bpp, psnr, loss])
-
-    rows, seconds = [], 0.0
-    every = max(1, FLAGS.steps // 12)
-    start = time.perf_counter()
-    for number, images in enumerate(tqdm(crops.take(FLAGS.steps), kind, FLAGS.steps), 1):
-        step(images)
-        if number % every == 0 or number == FLAGS.steps:
-            seconds += time.perf_counter() - start
-            figures = np.mean([measure(images).numpy() for images in validation], axis=0)
-            rows.append([number, seconds, *figures])
-            start = time.perf_counter()
-    return rows
+def train(kind, settings, mean):
+    """Trains one kind; returns rows of step, seconds, and bpp, PSNR, loss of the photographs held out."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = dataclasses.replace(settings, run_dir=folder)
+        history = loop.train(settings, model_of(kind, mean), export=False).history
+    return [[row[name] for name in ("step", "seconds", "val_bpp", "val_psnr", "val_loss")] for row in history]
 
 
 def main(argv):
     del argv
-    try:
-        images = photographs.load_images(photographs.find_files(FLAGS.data), 3, 256)
-    except photographs.DataError as error:
-        sys.exit(f"{error}: name training photographs with --data.")
-    training, held_out = photographs.hold_out(images, 0.05)
-    # The same crops for all, in the same order.
-    crops = photographs.CropSource(training).batches(128, 8, 0.6, seed=0)
-    validation = list(photographs.CropSource(held_out).batches(256, 8, 1.0, seed=1).take(4))
-    mean = np.mean([pixels.mean((0, 1)) for _, pixels in training], axis=0)
-
-    print(f"{len(training)} photographs, {len(held_out)} held out for the figures; λ = {FLAGS.lmbda:g},"
-          f" {FLAGS.num_filters} filters, {FLAGS.steps} steps of 8×128², SOAP {FLAGS.learning_rate:g}")  # fmt: skip
+    # The same weights at the start, the same crops in the same order, and the same noise.
+    settings = Settings(
+        data=FLAGS.data, lmbda=FLAGS.lmbda, num_filters=FLAGS.num_filters, num_gdns=2, prior="factorized",
+        start="random", steps=FLAGS.steps, steps_per_epoch=max(1, FLAGS.steps // 12), fine_tune_steps=0,
+        learning_rate=FLAGS.learning_rate, warmup=min(200, FLAGS.steps // 10), batch_size=8, arithmetic="float32",
+    )  # fmt: skip
+    print(f"λ = {FLAGS.lmbda:g}, {FLAGS.num_filters} filters, {FLAGS.steps} steps of 8×128², SOAP {FLAGS.learning_rate:g}")
     results = {}
+    try:
+        training, _ = loop.load_photographs(settings)
+    except DataError as error:
+        sys.exit(f"{error}: name training photographs with --data.")
+    mean = np.mean([pixels.mean((0, 1)) for _, pixels in training], axis=0)
     for kind in KINDS:
-        results[kind] = train(kind, crops, mean, validation)
+        results[kind] = train(kind, settings, mean)
     print(f"{'':6} {'bpp':>8} {'PSNR':>9} {'loss':>8} {'training':>10}")
     for kind, rows in results.items():
         step, seconds, bpp, psnr, loss = rows[-1]

@@ -2,21 +2,19 @@
 
     python experiments/recipes.py --data FOLDER
 
-Each recipe is a few settings of `python -m balle2017.train`. A pilot of 150 steps
+Each recipe is a few settings of a training. A pilot of 150 steps
 finds how long a step takes, and the schedule that follows ends when --minutes are
 over. The figures are of the photographs that are held out, with rounded latents.
 Takes some 40 minutes for five recipes of five minutes; nothing else should run.
 Writes `recipes.md` and its curves, loss against time, to `docs/experiments/`.
 """
 
-import csv
-import json
 import os
 import pathlib
-import re
-import subprocess
 import sys
 import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 import matplotlib.pyplot as plt
@@ -24,37 +22,37 @@ from tqdm import tqdm
 
 from balle2017.evaluation import results
 from balle2017.files import writing
+from balle2017.training import loop
+from balle2017.training.photographs import DataError
+from balle2017.training.settings import Settings
 import kodak
 
 FLAGS = flags.FLAGS
 
+ADAM = dict(optimizer="adam", learning_rate=1e-3)
 RECIPES = {
-    "Adam, random start": ["--optimizer=adam", "--learning_rate=1e-3", "--start=random"],
-    "SOAP, random start": ["--start=random"],
-    "Adam, linear transform code": ["--optimizer=adam", "--learning_rate=1e-3"],
-    "SOAP, linear transform code": [],
-    "the same, mixed relaxation": ["--relaxation=mixed"],
+    "Adam, random start": dict(ADAM, start="random"),
+    "SOAP, random start": dict(start="random"),
+    "Adam, linear transform code": ADAM,
+    "SOAP, linear transform code": dict(),
+    "the same, mixed relaxation": dict(relaxation="mixed"),
+    "the same, one density a channel": dict(relaxation="mixed", prior="factorized"),
 }
 PILOT_STEPS = 150
 
 
-def train(settings, steps, steps_per_epoch, folder):
+def train(recipe, steps, steps_per_epoch):
     """Runs a training; returns its milliseconds a step, its figures, and a row for each epoch."""
-    command = [
-        sys.executable, "-m", "balle2017.train", f"--data={FLAGS.data}", f"--lmbda={FLAGS.lmbda}", f"--steps={steps}",
-        f"--steps_per_epoch={steps_per_epoch}", "--fine_tune_steps=0", "--ema=0.99", "--name=recipe",
-        f"--models_dir={folder}", f"--run_dir={folder}/run", *settings,
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(kodak.ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        sys.exit(f"{' '.join(settings)} failed: {done.stderr.strip().splitlines()[-1]}")
-    time, unit = re.findall(r"(\d+)(ms|s)/step", done.stdout)[-1]
-    milliseconds = int(time) * (1000 if unit == "s" else 1)
-    figures = json.loads((pathlib.Path(folder) / "recipe/model.json").read_text())["validation"]
-    with open(f"{folder}/run/history.csv") as file:
-        rows = list(csv.DictReader(file))
-    return milliseconds, figures, rows
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            data=(FLAGS.data,), lmbda=FLAGS.lmbda, steps=steps, steps_per_epoch=steps_per_epoch, fine_tune_steps=0,
+            ema=0.99, run_dir=folder, **recipe,
+        )  # fmt: skip
+        result = loop.train(settings, export=False)
+    first, last = result.history[0], result.history[-1]
+    # The first epoch is slower, as graphs are made in it.
+    milliseconds = 1000 * (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+    return round(milliseconds), result.figures, result.history
 
 
 def main(argv):
@@ -67,16 +65,17 @@ def main(argv):
         "|---|---|---|---|---|---|",
     ]
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, settings in tqdm(RECIPES.items(), unit="recipe"):
-        with tempfile.TemporaryDirectory() as folder:
-            milliseconds, _, _ = train(settings, PILOT_STEPS, PILOT_STEPS // 3, f"{folder}/pilot")
+    for name, recipe in tqdm(RECIPES.items(), unit="recipe"):
+        try:
+            milliseconds, _, _ = train(recipe, PILOT_STEPS, PILOT_STEPS // 3)
             steps = max(20, round(FLAGS.minutes * 60_000 / milliseconds))
-            milliseconds, figures, rows = train(settings, steps, -(-steps // 20), f"{folder}/whole")
+            milliseconds, figures, rows = train(recipe, steps, -(-steps // 20))
+        except DataError as error:
+            sys.exit(f"{error}: name training photographs with --data.")
         lines.append(
             f"| {name} | {milliseconds} | {steps} | {figures['bpp']:.3f} | {figures['psnr']:.2f} | {figures['loss']:.3f} |"
         )
-        minutes = [FLAGS.minutes * (i + 1) / len(rows) for i in range(len(rows))]
-        axis.plot(minutes, [float(row["val_loss"]) for row in rows], label=name, marker=".")
+        axis.plot([row["seconds"] / 60 for row in rows], [row["val_loss"] for row in rows], label=name, marker=".")
     axis.set(xlabel="minutes", ylabel="rate + λ · MSE, held-out photographs", yscale="log")
     axis.grid(color="#e6e6e6", which="both")
     kodak.plain_logarithmic(axis.yaxis)

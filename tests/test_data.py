@@ -35,11 +35,12 @@ def test_nothing_found_is_said_with_the_pattern(folder):
         photographs.find_files([str(folder / "missing")])
 
 
-def test_broken_and_small_files_are_named_and_skipped(folder, caplog):
+def test_broken_and_small_files_are_named_and_skipped(folder, capsys):
     images = photographs.load_images(photographs.find_files([str(folder)]), 3, 32)
     assert len(images) == 5
-    assert "Skipped 2 of 7" in caplog.text
-    assert "broken.png: broken" in caplog.text and "small.png: smaller than 32" in caplog.text
+    said = capsys.readouterr().err
+    assert "Skipped 2 of 7" in said
+    assert "broken.png: It is not a picture" in said and "small.png: smaller than 32" in said
 
 
 def test_nothing_usable_is_an_error(folder):
@@ -74,3 +75,19 @@ def test_grayscale(tmp_path):
     (_, pixels), = photographs.load_images([str(tmp_path / "a.png")], 1, 16)
     assert pixels.shape == (40, 50, 1)
     assert next(iter(photographs.CropSource([("a", pixels)]).batches(16, 2, 0.6, seed=0))).shape == [2, 16, 16, 1]
+
+
+def test_pictures_are_read_as_the_commands_read_them(tmp_path):
+    """16-bit gray, float and transparent pictures, and turned ones."""
+    Image.fromarray(np.full([40, 50], 30000, np.uint16)).save(tmp_path / "gray16.png")
+    Image.fromarray(np.full([40, 50], 0.5, np.float32)).save(tmp_path / "float.tif")
+    hidden = np.full([40, 50, 4], 200, np.uint8)
+    hidden[..., 3] = 0
+    Image.fromarray(hidden).save(tmp_path / "hidden.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "turned.png", exif=turned)
+    read = {name.rsplit("/", 1)[1]: pixels for name, pixels in photographs.load_images(photographs.find_files([str(tmp_path)]), 3, 16)}
+    assert read["gray16.png"].mean() == 117 and read["float.tif"].mean() in (127, 128)
+    assert read["hidden.png"].min() == 255
+    assert read["turned.png"].shape == (50, 40, 3)

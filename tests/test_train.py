@@ -1,15 +1,25 @@
-"""The training command as a user runs it."""
+"""Training: the command as a user runs it, and the function that Python calls."""
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import types
 
+from absl import flags
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from balle2017 import train as door
+from balle2017.saved_model import reading
+from balle2017.training import checkpoints, loop
+from balle2017.training.settings import Settings, SettingsError
 
 SMALL = ["--fine_tune_steps=5", "--start=random", "--num_filters=8", "--patch_size=32", "--batch_size=2", "--arithmetic=float32"]
 
@@ -38,21 +48,24 @@ def test_training_that_was_killed_goes_on(tmp_path):
     process.wait()
     assert not os.path.exists(tmp_path / "models" / "small")
 
+    other = train(tmp_path, *flags, "--lambda=0.05")
+    assert other.returncode == 1 and "lmbda 0.013 (not 0.05)" in other.stderr and "Traceback" not in other.stderr
     result = train(tmp_path, *flags)
     assert result.returncode == 0, result.stderr
     assert "going on from step" in result.stdout
     assert "Epoch 1/6" not in result.stdout and "Epoch 6/6" in result.stdout
+    # What was said, but for the photographs, is of this training alone.
+    assert "cuda" not in result.stderr.lower() and "Assets written" not in result.stderr
+    assert "photographs that were held out:" in result.stdout.splitlines()[-1]
     with open(tmp_path / "models" / "small" / "model.json") as file:
         info = json.load(file)
     assert info["num_filters"] == 8 and info["num_classes"] == 16
+    (run,) = info["runs"]
+    assert run["lambda"] == 0.013 and run["settings"]["steps"] == 60 and run["settings"]["data"] == ["examples"]
+    assert run["gigapixels"] == info["gigapixels"] == round(65 * 2 * 32**2 / 1e9, 3) and info["hours"] >= 0
+    assert str(tmp_path) not in json.dumps(info)
     for half in ("encoder", "decoder"):
         assert os.path.exists(tmp_path / "models" / "small" / half / "1" / "saved_model.pb")
-
-    start = ["--steps=10", "--steps_per_epoch=10", f"--init_from={tmp_path}/models/small", "--lmbda=0.02"]
-    continued = train(tmp_path / "next", *start, "--optimizer=adam", "--ema=0.9", "--gdn_share=0.1", "--schedule=constant")
-    assert continued.returncode == 0, continued.stderr
-    other = train(tmp_path / "other", *start[:-1], "--num_filters=16")
-    assert other.returncode == 1 and "8 filters" in other.stderr and "Traceback" not in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -62,6 +75,7 @@ def test_training_that_was_killed_goes_on(tmp_path):
         (["--patch_size=40"], "multiple of 16"),
         (["--init_from=/no/such/model"], "/no/such/model"),
         (["--distortion=ms_ssim"], "at least 176"),
+        (["photograph.png"], "photographs are named with --data"),
     ],
 )
 def test_wrong_settings_end_in_a_sentence(tmp_path, flags, sentence):
@@ -71,12 +85,143 @@ def test_wrong_settings_end_in_a_sentence(tmp_path, flags, sentence):
     assert "Traceback" not in result.stderr
 
 
-def test_help_documents_every_flag():
-    result = subprocess.run(
-        [sys.executable, "-m", "balle2017.train", "--help"], capture_output=True, text=True
+def test_help_documents_every_setting():
+    result = subprocess.run([sys.executable, "-m", "balle2017.train", "-h"], capture_output=True, text=True)
+    assert [f.name for f in dataclasses.fields(Settings) if not re.search(rf"--(\[no\])?{f.name}\b", result.stdout)] == []
+
+
+def test_flags_are_the_settings():
+    values = flags.FlagValues()
+    door.define_flags(values)
+    values(["train", "--data=a", "--data=b", "--lambda=0.02", "--channels=1", "--num_latents=7", "--num_gdns=2"])
+    expected = Settings(data=("a", "b"), lmbda=0.02, channels=1, num_latents=7, num_gdns=2)
+    assert door.settings_of(values) == expected
+    values.unparse_flags()
+    values(["train"])
+    assert door.settings_of(values) == Settings(data=(), steps=400, fine_tune_steps=100)
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        (dict(patch_size=40), "patch_size is a multiple of 16"),
+        (dict(lmbda=-1.0), "lmbda is at least 0"),
+        (dict(lmbda=float("nan")), "lmbda is at least 0"),
+        (dict(optimizer="sgd"), "optimizer is soap or adam, not sgd"),
+        (dict(num_classes=1), "prior=factorized"),
+    ],
+)
+def test_settings_are_checked(wrong, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        Settings(**wrong)
+
+
+# Gray, so that the linear transform code takes few filters.
+TINY = dict(
+    name="tiny", channels=1, num_filters=16, num_classes=4, patch_size=32, batch_size=4, steps=30, steps_per_epoch=20,
+    fine_tune_steps=3, arithmetic="float32", warmup=5,
+)  # fmt: skip
+
+
+def tiny(folder, **changes):
+    return Settings(**{**TINY, "models_dir": str(folder / "models"), "run_dir": str(folder / "run"), **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a short training from the default start, and its result."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, loop.train(tiny(folder))
+
+
+def test_training_lowers_the_loss_and_ends_at_its_step(trained):
+    _, result = trained
+    # The steps are no multiple of the epoch.
+    assert [row["step"] for row in result.history] == [20, 30]
+    assert result.history[1]["val_loss"] < result.history[0]["val_loss"]
+    assert reading.load_rate_point(result.directory).info["validation"] == result.figures
+
+
+def test_an_exported_point_is_a_start(trained, tmp_path, capsys):
+    folder, _ = trained
+    start = dict(init_from=str(folder / "models/tiny"), lmbda=0.02, steps=5, steps_per_epoch=5)
+    result = loop.train(tiny(tmp_path, name="next", optimizer="adam", ema=0.9, gdn_share=0.1, schedule="constant", **start))
+    first, second = reading.load_rate_point(result.directory).info["runs"]
+    assert (first["name"], second["name"], second["settings"]["init_from"]) == ("tiny", "next", "tiny")
+    with pytest.raises(SettingsError, match="tiny has num_filters=16"):
+        loop.train(tiny(tmp_path, run_dir=str(tmp_path / "other"), **{**start, "num_filters": 24}))
+
+
+def test_a_run_refuses_other_settings(trained):
+    folder, _ = trained
+    with pytest.raises(SettingsError, match="lmbda 0.013 .not 0.05., num_filters 16 .not 24."):
+        loop.train(tiny(folder, lmbda=0.05, num_filters=24))
+    # It may be exported elsewhere.
+    other = folder / "elsewhere"
+    assert loop.train(tiny(folder, models_dir=str(other))).directory == str(other / "tiny")
+
+
+def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):
+    with pytest.raises(loop.TrainingError, match="smaller learning_rate"):
+        loop.train(tiny(tmp_path, learning_rate=1e30, optimizer="adam"), export=False)
+    assert not checkpoints.has_checkpoint(str(tmp_path / "run"))
+    # The advice can be followed.
+    assert np.isfinite(loop.train(tiny(tmp_path, steps=5, steps_per_epoch=5), export=False).figures["loss"])
+
+
+def test_a_late_divergence_goes_back_to_the_last_good_state(tmp_path, monkeypatch, capsys):
+    class Poisoned(tf.keras.callbacks.Callback):
+        times = 1
+
+        def on_train_batch_end(self, batch, logs=None):
+            if Poisoned.times and int(self.model.optimizer.iterations.numpy()) == 7:
+                Poisoned.times = 0
+                self.model.synthesis.kernels[0].assign(np.nan * self.model.synthesis.kernels[0])
+
+    monkeypatch.setattr(loop, "logs_of", lambda settings, validation, logs=loop.logs_of: [Poisoned(), *logs(settings, validation)])
+    result = loop.train(tiny(tmp_path, steps=10, steps_per_epoch=5, fine_tune_steps=0), export=False)
+    assert "back to step 5, with 0.5 of the learning rate" in capsys.readouterr().out
+    assert result.history[-1]["step"] == 10 and np.isfinite(result.figures["loss"])
+
+
+def test_mirrored_devices_train_from_the_default_start(tmp_path):
+    """Fine-tuning included."""
+    program = (
+        "import tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])\n"
+        "tf.distribute.MirroredStrategy = lambda make=tf.distribute.MirroredStrategy: make(['CPU:0', 'CPU:1'])\n"
+        "from balle2017.training.loop import train\n"
+        "from balle2017.training.settings import Settings\n"
+        f"settings = {tiny(tmp_path, strategy='mirrored', steps=4, steps_per_epoch=2)!r}\n"
+        "print('FIGURES', train(settings).figures)\n"
     )
-    for flag in ("--data", "--lmbda", "--init_from", "--strategy", "--optimizer", "--ema"):
-        assert flag in result.stdout
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert "fine-tuning" in done.stdout and "FIGURES" in done.stdout
+
+
+def test_ms_ssim_is_trained_for(trained, tmp_path, capsys):
+    """From squared error: λ is worth what it is at the start, and the loss falls."""
+    folder, _ = trained
+    settings = dict(
+        distortion="ms_ssim", lmbda=30.0, patch_size=176, batch_size=2, steps=6, steps_per_epoch=3, fine_tune_steps=2
+    )
+    result = loop.train(tiny(tmp_path, init_from=str(folder / "models/tiny"), **settings))
+    worth = float(re.search(r"worth ([\d.]+) in ms_ssim", capsys.readouterr().out)[1])
+    # At a λ of 0.013 for squared error models have one of some tens for MS-SSIM.
+    assert 5 < worth < 500
+    assert result.history[1]["val_loss"] < result.history[0]["val_loss"] * 1.05
+    assert reading.load_rate_point(result.directory).info["distortion"] == "ms_ssim"
+
+
+def test_the_linear_transform_code_starts_ms_ssim_at_a_sensible_rate(tmp_path):
+    settings = dict(distortion="ms_ssim", patch_size=176, batch_size=2, steps=1, steps_per_epoch=1, fine_tune_steps=0)
+    rates = [
+        loop.train(tiny(tmp_path, run_dir=str(tmp_path / str(lmbda)), lmbda=lmbda, **settings), export=False).figures["bpp"]
+        for lmbda in (5.0, 100.0)
+    ]
+    assert 0.02 < rates[0] < rates[1] < 4
 
 
 def free_port():
@@ -150,18 +295,9 @@ def test_two_workers_run_the_command(tmp_path):
 
 
 def test_tensorflow_datasets_by_name(monkeypatch):
-    import types
-
-    import tensorflow as tf
-    from absl import flags
-
-    from balle2017.training import loop
-
     images = np.random.default_rng(0).integers(0, 256, [5, 48, 64, 3], np.uint8)
     examples = tf.data.Dataset.from_tensor_slices({"image": images})
     fake = types.SimpleNamespace(load=lambda name, split: {("photos", "train"): examples}[name, split])
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
-    flags.FLAGS(["train", "--tfds=photos", "--patch_size=32", "--validation_fraction=0.2"])
-    training, validation = loop.load_photographs()
+    training, validation = loop.load_photographs(Settings(tfds="photos", patch_size=32, validation_fraction=0.2))
     assert (len(training), len(validation)) == (4, 1)
-    flags.FLAGS.unparse_flags()

@@ -8,6 +8,7 @@ with u uniform on [-½, ½) standing in for rounding while training.
 import tensorflow as tf
 import tensorflow_compression as tfc
 
+from balle2017.model import ms_ssim
 from balle2017.model.competing_prior import CompetingPrior
 from balle2017.model.prior import FactorizedPrior
 from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
@@ -15,8 +16,6 @@ from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
 DISTORTIONS = ("mse", "ms_ssim")
 RELAXATIONS = ("noise", "mixed")
 PRIORS = ("competing", "factorized")
-# MS-SSIM halves the image four times, and its window takes 11 pixels of the last scale.
-MS_SSIM_MIN_SIDE = 176
 
 
 def distortion_per_image(original, reconstruction, kind):
@@ -24,14 +23,14 @@ def distortion_per_image(original, reconstruction, kind):
 
     Args:
       original, reconstruction: `[batch, height, width, channels]`, 0–255.
-      kind: `mse` (squared levels) or `ms_ssim` (1 − MS-SSIM; needs at least 176×176 pixels).
+      kind: `mse` (squared levels) or `ms_ssim` (1 − MS-SSIM; needs at least 161×161 pixels).
 
     Returns:
       float32 `[batch]`.
     """
     if kind == "mse":
         return tf.reduce_mean(tf.math.squared_difference(original, reconstruction), axis=[1, 2, 3])
-    return 1.0 - tf.image.ssim_multiscale(original, reconstruction, max_val=255.0)
+    return 1.0 - ms_ssim.ms_ssim(original, reconstruction)
 
 
 def bottleneck_of(prior):
@@ -49,7 +48,7 @@ class RateDistortionModel(tf.keras.Model):
     `[batch, height, width, channels]` whose sides are multiples of 16.
     Training uses additive uniform noise (section 3), validation true rounding.
     Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB), and in validation on
-    images of at least 176×176 pixels `ms_ssim`.
+    images of at least 161×161 pixels `ms_ssim`.
 
     Attributes:
       lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
@@ -148,6 +147,11 @@ class RateDistortionModel(tf.keras.Model):
         return bpp + self.lmbda * distortion, bpp, distortion, psnr
 
     @property
+    def kernels(self):
+        """The variables of all kernels, each `[rows, taps, columns]`."""
+        return [*self.analysis.kernels, *self.synthesis.kernels]
+
+    @property
     def metrics(self):
         return [*self._trackers, self._ms_ssim]
 
@@ -169,8 +173,8 @@ class RateDistortionModel(tf.keras.Model):
         images = tf.cast(images, tf.float32)
         reconstruction, bits = self(images, training=False)
         results = self._track(self._terms(images, reconstruction, bits, training=False))
-        if min(images.shape[1] or 0, images.shape[2] or 0) >= MS_SSIM_MIN_SIDE:
+        if min(images.shape[1] or 0, images.shape[2] or 0) >= ms_ssim.MIN_SIDE:
             clipped = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
-            self._ms_ssim.update_state(tf.image.ssim_multiscale(images, clipped, max_val=255.0))
+            self._ms_ssim.update_state(ms_ssim.ms_ssim(images, clipped))
             results["ms_ssim"] = self._ms_ssim.result()
         return results

@@ -117,6 +117,8 @@ class _Transform(tf.keras.layers.Layer):
       convolution_dtype: `float32`, or `bfloat16` for processors that multiply it faster;
         parameters, quotients and sums stay float32.
       num_gdns: 3, one in each stage (the paper), or 2, none at the latents (tfc's `bls2017.py`).
+      kernels: Variables `[rows, taps, columns]`, the kernels' coefficients.
+      gdns: Layers `tfc.GDN`.
     """
 
     INVERSE = False
@@ -142,7 +144,7 @@ class _Transform(tf.keras.layers.Layer):
         gdns = list(enumerate(network.gdn_widths(*sizes, self.num_gdns)))
         if self.INVERSE:
             self._shapes, gdns = self._shapes[::-1], gdns[::-1]
-        self.kernels, self._biases, self._gdns = [], [], []
+        self.kernels, self._biases, self.gdns = [], [], []
         for i, (size, _, rows, columns) in enumerate(self._shapes):
             inputs, outputs = (columns, rows) if self.INVERSE else (rows, columns)
             # Taps stand in the middle, so that an optimizer can rotate either
@@ -162,11 +164,11 @@ class _Transform(tf.keras.layers.Layer):
                 inverse=self.INVERSE,
                 alpha_parameter=self.gdn_alpha,
                 epsilon_parameter=self.gdn_epsilon,
-                name=f"gdn_{len(self._gdns)}",
+                name=f"gdn_{len(self.gdns)}",
                 **options,
             )
             layer.build([None, None, None, width])
-            self._gdns.append(layer)
+            self.gdns.append(layer)
         super().build(input_shape)
 
     def plain_weights(self):
@@ -177,8 +179,8 @@ class _Transform(tf.keras.layers.Layer):
                 for kernel, shape in zip(self.kernels, self._shapes)
             ],
             biases=[tf.convert_to_tensor(bias) for bias in self._biases],
-            betas=[layer.beta for layer in self._gdns],
-            gammas=[layer.gamma for layer in self._gdns],
+            betas=[layer.beta for layer in self.gdns],
+            gammas=[layer.gamma for layer in self.gdns],
         )
 
     def set_plain_weights(self, weights):
@@ -191,7 +193,7 @@ class _Transform(tf.keras.layers.Layer):
             variable.assign(np.einsum("ft,tio->ifo", basis, taps))
         for variable, bias in zip(self._biases, weights.biases):
             variable.assign(bias)
-        for layer, beta, gamma in zip(self._gdns, weights.betas, weights.gammas):
+        for layer, beta, gamma in zip(self.gdns, weights.betas, weights.gammas):
             for parameter, value in ((layer.beta_parameter, beta), (layer.gamma_parameter, gamma)):
                 # tfc trains the square root of β and γ, kept away from 0, where its gradient vanishes.
                 fresh = tfc.GDNParameter(value, minimum=parameter.minimum, offset=parameter.offset)

@@ -1,4 +1,4 @@
-"""Reads a rate point back from its export, and finds rate points in folders. Without TensorFlow."""
+"""Reads a rate point back from its export, and finds rate points in folders. Without TensorFlow for all but old ones."""
 
 import json
 import os
@@ -101,4 +101,31 @@ def _read_arrays(directory, half, version):
     try:
         return stored_arrays.read(folder)
     except OSError:
-        raise FileNotFoundError(f"There is no {half} in {folder}, or no index of its arrays.") from None
+        pass
+    try:
+        return _constants_of(os.path.join(folder, "saved_model.pb"))
+    except OSError:
+        raise FileNotFoundError(f"There is no {half} in {folder}.") from None
+
+
+def _constants_of(path):
+    """Arrays by name of a SavedModel from before there was an index: constants of its graph."""
+    # Only such a one takes TensorFlow to be read.
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    from balle2017.entropy.graph import CONSTANT
+
+    model = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        try:
+            model.ParseFromString(file.read())
+        except DecodeError:
+            raise FileNotFoundError(path) from None
+    return {
+        node.name[len(CONSTANT) :]: tf.make_ndarray(node.attr["value"].tensor)
+        for function in model.meta_graphs[0].graph_def.library.function
+        for node in function.node_def
+        if node.op == "Const" and node.name.startswith(CONSTANT)
+    }

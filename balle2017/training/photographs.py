@@ -6,13 +6,12 @@ removes the JPEG artefacts that a compressor must not learn to reproduce.
 
 import glob
 import os
+import sys
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
-from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+from balle2017.pictures import formats, images as pictures
 
 
 class DataError(Exception):
@@ -25,13 +24,13 @@ def find_files(patterns):
     Raises:
       DataError: If a pattern matches nothing.
     """
-    files = set()
+    files, extensions = set(), formats.extensions()
     for pattern in patterns:
         if os.path.isdir(pattern):
             pattern = os.path.join(glob.escape(pattern), "**")
         found = [
             f for f in glob.glob(pattern, recursive=True)
-            if os.path.isfile(f) and f.lower().endswith(SUFFIXES)
+            if os.path.isfile(f) and os.path.splitext(f)[1].lower() in extensions
         ]
         if not found:
             raise DataError(f"no images match {pattern!r}: name a folder or a glob of PNG or JPEG files")
@@ -56,19 +55,42 @@ def load_images(files, channels, min_size):
     images, skipped = [], []
     for path in files:
         try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            skipped.append(f"{path}: broken ({error})")
+            # As the commands read it, so that training sees what will be compressed.
+            pixels = pictures.read(path, channels).pixels
+        except (OSError, ValueError) as error:
+            skipped.append(f"{path}: {error}")
             continue
         if min(pixels.shape[:2]) < min_size:
             skipped.append(f"{path}: smaller than {min_size} pixels")
             continue
-        images.append((path, pixels.reshape(*pixels.shape[:2], channels)))
+        images.append((path, pixels))
     if skipped:
-        logging.warning("Skipped %d of %d images:\n  %s", len(skipped), len(files), "\n  ".join(skipped))
+        print(f"Skipped {len(skipped)} of {len(files)} images:", *skipped, sep="\n  ", file=sys.stderr, flush=True)
     if not images:
         raise DataError(f"none of {len(files)} images can be decoded and is at least {min_size} pixels wide and high")
+    return images
+
+
+def load_tfds(name, channels, min_size):
+    """The images of a data set of TensorFlow Datasets that have these channels and are large enough.
+
+    Returns:
+      List of `(number, uint8 [height, width, channels])`.
+
+    Raises:
+      DataError: If the package is missing, or nothing is left.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise DataError("tfds needs the package tensorflow-datasets: pip install 'balle2017[tfds]'") from None
+    images = [
+        (str(i), example["image"].numpy())
+        for i, example in enumerate(tfds.load(name, split="train"))
+        if min(example["image"].shape[:2]) >= min_size and example["image"].shape[2] == channels
+    ]
+    if not images:
+        raise DataError(f"no image of {name} has {channels} channels and {min_size} pixels a side")
     return images
 
 

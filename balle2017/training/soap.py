@@ -1,6 +1,6 @@
 """SOAP: Adam in the eigenbasis of Shampoo's statistics (Vyas et al. 2024, algorithm 3).
 
-Each convolution kernel `[in, taps, out]` is rotated into the slowly changing eigenbases of its
+Each convolution kernel `[rows, taps, columns]` is rotated into the slowly changing eigenbases of its
 gradients' input and output covariance, where Adam's per-coordinate scaling fits the curvature. From
 random weights it needs less than half of Adam's steps here; how much it gains from other starts,
 `experiments/recipes.py` shows. GDN's γ are left to plain Adam: they must not be negative, each for
@@ -11,19 +11,21 @@ import tensorflow as tf
 
 # Fewer channels than this (the colours') have no eigenbasis worth turning to.
 MIN_FACTOR = 8
-# Scale of the steps of everything but the kernels: about that of GDN's parameters.
-ABSOLUTE_STEP = 0.3
+# The scale of everything but kernels: about that of GDN's parameters.
+SCALE = 0.3
 
 
 class SOAP(tf.keras.optimizers.Optimizer):
-    """The SOAP optimizer; everything but kernels gets plain Adam.
+    """The SOAP optimizer of two groups of variables: kernels, and everything else, which gets plain Adam.
 
-    A kernel's steps are in proportion to its root mean square, as Adafactor's are: with the same
-    step for all, the wide kernels of the inner stages shake long before GDN has begun to move.
+    The learning rate is the size of a step relative to the scale of a variable. That of a kernel is
+    its root mean square, as for Adafactor: with the same step for all, the wide kernels of the inner
+    stages shake long before GDN has begun to move. That of everything else is `SCALE`.
 
     Args:
-      learning_rate: A float or a schedule; relative to the root mean square of kernels, and to
-        `ABSOLUTE_STEP` for everything else.
+      learning_rate: A float or a schedule.
+      kernels: The variables `[rows, taps, columns]` that are kernels, all of whose rows and columns
+        are channels; a kernel from or to fewer than `MIN_FACTOR` channels is not rotated.
       beta_1, beta_2: Decay of the first and second moments.
       shampoo_beta: Decay of the covariance statistics.
       epsilon: Added to the root of the second moment.
@@ -34,6 +36,7 @@ class SOAP(tf.keras.optimizers.Optimizer):
     def __init__(
         self,
         learning_rate=1e-2,
+        kernels=(),
         beta_1=0.95,
         beta_2=0.95,
         shampoo_beta=0.95,
@@ -44,6 +47,7 @@ class SOAP(tf.keras.optimizers.Optimizer):
         **kwargs,
     ):
         super().__init__(name=name, jit_compile=False, **kwargs)
+        self._kernels = {self._var_key(variable) for variable in kernels}
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
@@ -74,11 +78,13 @@ class SOAP(tf.keras.optimizers.Optimizer):
                 ]
             )
 
-    @staticmethod
-    def _rotated_axes(variable):
-        """The axes of a kernel `[in, taps, out]` that hold channels."""
+    def _is_kernel(self, variable):
+        return self._var_key(variable) in self._kernels
+
+    def _rotated_axes(self, variable):
+        """The axes of a kernel that hold channels, first and last, if it is rotated."""
         shape = variable.shape
-        if len(shape) < 3 or min(shape[0], shape[-1]) < MIN_FACTOR:
+        if not self._is_kernel(variable) or min(shape[0], shape[-1]) < MIN_FACTOR:
             return []
         return [0, len(shape) - 1]
 
@@ -141,8 +147,7 @@ class SOAP(tf.keras.optimizers.Optimizer):
         direction /= tf.sqrt(second / (1 - self.beta_2**step)) + self.epsilon
         for axis, (_, basis) in factors:
             direction = self._rotate(direction, axis, basis, back=True)
-        relative = "kernel" in variable.name
-        scale = tf.sqrt(tf.reduce_mean(tf.square(variable))) if relative else ABSOLUTE_STEP
+        scale = tf.sqrt(tf.reduce_mean(tf.square(variable))) if self._is_kernel(variable) else SCALE
         variable.assign_sub(learning_rate * scale * direction)
 
     def get_config(self):
