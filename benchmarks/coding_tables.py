@@ -30,8 +30,10 @@ from balle2017.container.container_graph import slice_counts
 from balle2017.entropy.competition import merged_tables
 from balle2017.entropy.tfc_coder import TfcCoder
 from balle2017.evaluation import bd, metrics, results
-from balle2017.model.prior import FactorizedPrior, set_prior_parameters
+from balle2017.model.competing_prior import prior_of
+from balle2017.model.objective import bottleneck_of
 from balle2017.saved_model import reading
+from reference import single_density  # beside this file
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = ("tfc's default", "one table a channel", "competing tables", "whole file", "prior")
@@ -47,11 +49,10 @@ def measure(name, files):
     """Means over images: bits per pixel as in `COLUMNS`, and PSNR in dB."""
     model = codec.load(name)
     point = reading.load_rate_point(str(model.folder))
-    prior = FactorizedPrior(batch_shape=[point.num_latents])
-    set_prior_parameters(prior, point.prior)
     default = tfc.ContinuousBatchedEntropyModel(
-        prior, coding_rank=3, compression=True, offset_heuristic=False
+        single_density(point.prior), coding_rank=3, compression=True, offset_heuristic=False
     )
+    bottleneck = bottleneck_of(prior_of(point.prior))
     coders = [TfcCoder(tables) for tables in (merged_tables(point.tables), point.tables)]
     figures = []
     for path in tqdm(files, desc=name, leave=False, disable=None):
@@ -64,7 +65,7 @@ def measure(name, files):
             8 * len(default.compress(floating).numpy()[0]),
             *(slice_bits(coder, flat, point.slice_length) for coder in coders),
             8 * len(file),
-            float(default(floating, training=False)[1][0]),
+            float(bottleneck(floating, training=False)[1][0]),
         ])  # fmt: skip
         psnr = metrics.psnr(pixels, model.decode(bitstream.unpack(file)))
         figures.append([*bits / (pixels.shape[0] * pixels.shape[1]), psnr])

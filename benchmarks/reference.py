@@ -6,9 +6,10 @@
 
 import tensorflow as tf
 import tensorflow_compression as tfc
+import tensorflow_probability as tfp
 
+from balle2017.model.competing_prior import CompetingPrior, prior_of
 from balle2017.model.network import PIXEL_SCALE
-from balle2017.model.prior import FactorizedPrior, set_prior_parameters
 
 def _stage(filters, size, stride, up, bias, activation):
     strides = dict(strides_up=stride) if up else dict(strides_down=stride)
@@ -28,23 +29,26 @@ class ReferenceModel(tf.keras.Model):
       lmbda: The λ of `rate + λ · distortion`.
       num_filters: Filters of the stages that GDN follows.
       num_latents: Filters of the last stage.
+      num_gdns: 2, as in the example, or 3: also one at the latents.
       **gdn: Arguments of `tfc.GDN` other than its defaults.
     """
 
-    def __init__(self, lmbda, num_filters=128, num_latents=128, **gdn):
+    def __init__(self, lmbda, num_filters=128, num_latents=128, num_gdns=2, **gdn):
         super().__init__()
         self.lmbda = lmbda
         n, m = num_filters, num_latents
+        at_latents = num_gdns == 3
         self.analysis = tf.keras.Sequential(
             [
                 tf.keras.layers.Rescaling(1 / PIXEL_SCALE),
                 _stage(n, 9, 4, False, True, tfc.GDN(**gdn)),
                 _stage(n, 5, 2, False, True, tfc.GDN(**gdn)),
-                _stage(m, 5, 2, False, False, None),
+                _stage(m, 5, 2, False, at_latents, tfc.GDN(**gdn) if at_latents else None),
             ]
         )
         self.synthesis = tf.keras.Sequential(
             [
+                *([tfc.GDN(inverse=True, **gdn)] if at_latents else []),
                 _stage(n, 5, 2, True, True, tfc.GDN(inverse=True, **gdn)),
                 _stage(n, 5, 2, True, True, tfc.GDN(inverse=True, **gdn)),
                 _stage(3, 9, 4, True, True, None),
@@ -82,15 +86,14 @@ class ReferenceCodec:
     def __init__(self, rate_point):
         gdn = dict(alpha_parameter=rate_point.gdn_alpha, epsilon_parameter=rate_point.gdn_epsilon)
         self._model = ReferenceModel(
-            rate_point.lmbda, rate_point.num_filters, rate_point.num_latents, **gdn
+            rate_point.lmbda, rate_point.num_filters, rate_point.num_latents, len(rate_point.analysis.betas), **gdn
         )
-        self._bias = tf.constant(rate_point.analysis.biases[2])
+        # With a GDN at the latents the bias stands before it.
+        self._bias = 0.0 if len(rate_point.analysis.betas) == 3 else tf.constant(rate_point.analysis.biases[2])
         _assign(self._model.analysis, rate_point.analysis, kernel_axes=(0, 1, 2, 3))
         _assign(self._model.synthesis, rate_point.synthesis, kernel_axes=(0, 1, 3, 2))
-        prior = FactorizedPrior(batch_shape=[rate_point.num_latents])
-        set_prior_parameters(prior, rate_point.prior)
         self._entropy_model = tfc.ContinuousBatchedEntropyModel(
-            prior, coding_rank=3, compression=True, offset_heuristic=False
+            single_density(rate_point.prior), coding_rank=3, compression=True, offset_heuristic=False
         )
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
@@ -113,19 +116,30 @@ def _assign(transform, weights, kernel_axes):
     """Gives the layers of a `Sequential` the weights of a `rate_point.Transform`."""
     layers = [layer for layer in transform.layers if isinstance(layer, tfc.SignalConv2D)]
     for stage, layer in enumerate(layers):
-        # The rate point counts pixels in other units, which are the analysis' input and the synthesis' output.
-        to_pixels = layer.strides_up[0] == 4
-        scale = 255 / PIXEL_SCALE if layer.strides_down[0] == 4 else PIXEL_SCALE / 255 if to_pixels else 1
-        fresh = tfc.RDFTParameter(scale * weights.kernels[stage].transpose(kernel_axes))
+        fresh = tfc.RDFTParameter(weights.kernels[stage].transpose(kernel_axes))
         layer.kernel_parameter.real.assign(fresh.real)
         layer.kernel_parameter.imag.assign(fresh.imag)
         if layer.use_bias:
-            layer.bias_parameter.assign((scale if to_pixels else 1) * weights.biases[stage])
-        if stage < 2:
-            gdn = layer.activation
-            for parameter, value in (
-                (gdn.beta_parameter, weights.betas[stage]),
-                (gdn.gamma_parameter, weights.gammas[stage]),
-            ):
-                fresh = tfc.GDNParameter(value, minimum=parameter.minimum, offset=parameter.offset)
-                parameter.variable.assign(fresh.variable)
+            layer.bias_parameter.assign(weights.biases[stage])
+    # Those behind a convolution are its activation, one at the latents of the synthesis stands alone.
+    gdns = [getattr(layer, "activation", layer) for layer in transform.layers]
+    gdns = [layer for layer in gdns if isinstance(layer, tfc.GDN)]
+    for gdn, beta, gamma in zip(gdns, weights.betas, weights.gammas):
+        for parameter, value in ((gdn.beta_parameter, beta), (gdn.gamma_parameter, gamma)):
+            fresh = tfc.GDNParameter(value, minimum=parameter.minimum, offset=parameter.offset)
+            parameter.variable.assign(fresh.variable)
+
+
+def single_density(parameters):
+    """One density a channel, as tfc's coder takes it, of a prior's parameters: all classes together where some compete."""
+    prior = prior_of(parameters)
+    if not isinstance(prior, CompetingPrior):
+        return prior
+    distributions = tfp.distributions
+    share = tf.tile(prior.share[tf.newaxis], [prior.num_latents, 1])
+    # Narrower ones all say the same, and are too narrow for tfc's search for their tails.
+    scale = tf.exp(tf.maximum(prior.log_scale, -3.0))
+    return tfc.NoisyMixtureSameFamily(
+        distributions.Categorical(probs=share / tf.reduce_sum(share, 1, keepdims=True)),
+        distributions.Logistic(tf.transpose(prior.loc), tf.transpose(scale)),
+    )

@@ -87,7 +87,9 @@ class CompetingPrior(tf.keras.layers.Layer):
         values = tf.range(-_BOUND, _BOUND + 1, dtype=tf.float32)[None, :, None]
         loc, log_scale = (tf.transpose(parameter)[:, None] for parameter in (self.loc, self.log_scale))
         cost = tf.reshape(log_likelihood(values, loc, log_scale) / -np.log(2), [-1, self.num_classes])
-        cells = tf.cast(tf.clip_by_value(rounded, -_BOUND, _BOUND) + _BOUND, tf.int32)
+        cells = tf.cast(tf.clip_by_value(rounded, -_BOUND, _BOUND), tf.int32)
+        # Again, as a latent that is not a number has no integer; the loss says so.
+        cells = tf.clip_by_value(cells, -_BOUND, _BOUND) + _BOUND
         cells += (2 * _BOUND + 1) * np.arange(self.num_latents, dtype=np.int32)
         bits = tf.reduce_sum(tf.gather(tf.stop_gradient(cost), cells), 3)
         first, follows = self._costs()

@@ -1,4 +1,4 @@
-"""The rate–distortion model (paper: section 3, the relaxed objective).
+"""The rate–distortion model (paper: "Optimization of nonlinear transform coding model", the relaxed objective).
 
     L = E[ -log2 p(ỹ) ] / pixels  +  λ · E[ d(x, x̂) ],    ỹ = g_a(x) + u,   x̂ = g_s(ỹ)
 
@@ -46,7 +46,7 @@ class RateDistortionModel(tf.keras.Model):
 
     `compile` with an optimizer and `fit` on batches of uint8 images
     `[batch, height, width, channels]` whose sides are multiples of 16.
-    Training uses additive uniform noise (section 3), validation true rounding.
+    Training uses additive uniform noise, validation true rounding.
     Metrics: `loss`, `bpp` (bits per pixel), `distortion`, `psnr` (dB), and in validation on
     images of at least 161×161 pixels `ms_ssim`.
 

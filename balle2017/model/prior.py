@@ -1,4 +1,4 @@
-"""The prior of the latents (paper: section 3, the density of ỹ).
+"""The factorized prior of the latents (paper: the marginal densities of ỹ).
 
 The density of each latent channel is tfc's `NoisyDeepFactorized`: a monotone network for the
 cumulative distribution, convolved with the unit uniform distribution of the quantization noise.

@@ -77,7 +77,7 @@ def analyze(pixels, weights, alpha, epsilon, dtype=tf.float32):
         height and width multiples of 16.
       weights: `weights.Transform`, of arrays or tensors.
       alpha, epsilon: Exponents of GDN.
-      dtype: `float32` or `bfloat16`, the type of the factors of all products.
+      dtype: `float32` or `bfloat16`, the type of the factors of all products, and of the sums of them.
 
     Returns:
       Latents `[batch, height / 16, width / 16, num_latents]`; one unit is one quantizer step.
@@ -95,7 +95,7 @@ def synthesize(latents, weights, alpha, epsilon, dtype=tf.float32):
       latents: Float `[batch, height, width, num_latents]`.
       weights: `weights.Transform`, of arrays or tensors.
       alpha, epsilon: Exponents of IGDN.
-      dtype: `float32` or `bfloat16`, the type of the factors of all products.
+      dtype: `float32` or `bfloat16`, the type of the factors of all products, and of the sums of them.
 
     Returns:
       Pixels `[batch, 16 * height, 16 * width, channels]` on the 0–255 scale, neither rounded nor clipped.
@@ -115,7 +115,7 @@ class _Transform(tf.keras.layers.Layer):
       channels: Colour channels, 3 or 1.
       gdn_alpha, gdn_epsilon: Exponents of GDN: 2 and ½ in the paper, 1 and 1 simplified.
       convolution_dtype: `float32`, or `bfloat16` for processors that multiply it faster;
-        parameters, quotients and sums stay float32.
+        parameters and quotients stay float32.
       num_gdns: 3, one in each stage (the paper), or 2, none at the latents (tfc's `bls2017.py`).
       kernels: Variables `[rows, taps, columns]`, the kernels' coefficients.
       gdns: Layers `tfc.GDN`.
