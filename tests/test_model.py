@@ -10,7 +10,7 @@ from balle2017.model.objective import RateDistortionModel
 from balle2017.training import klt
 from balle2017.training.photographs import CropSource, load_images
 from balle2017.training.settings import EXAMPLE_IMAGES
-from balle2017.training.soap import SCALE, SOAP
+from balle2017.training.soap import SOAP
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,13 @@ def quadratic_loss(optimizer_of, steps):
 def test_soap_beats_adam_on_rotated_curvature():
     soap = quadratic_loss(lambda variable: SOAP(0.05, [variable]), 200)
     assert soap < 0.5 * quadratic_loss(lambda variable: tf.keras.optimizers.Adam(0.05), 200)
-    # A variable that is no kernel is left to Adam.
-    assert soap < 0.5 * quadratic_loss(lambda variable: SOAP(0.05 / SCALE), 200)
+
+
+def test_soap_rotates_only_what_it_is_told_are_kernels():
+    kernel, other = tf.Variable(tf.ones([16, 1, 16])), tf.Variable(tf.ones([16, 1, 16]))
+    optimizer = SOAP(0.05, [kernel])
+    optimizer.build([kernel, other])
+    assert [variable.shape for variable in optimizer.variables].count([16, 16]) == 4
 
 
 def test_soap_is_restored_with_its_bases(tmp_path):
