@@ -19,9 +19,9 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from PIL import Image
 import tensorflow as tf
 import tensorflow_compression as tfc
-from PIL import Image
 from tqdm import tqdm
 
 from balle2017 import codec

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from balle2017.model.competing_prior import CompetingPrior, prior_of
 from balle2017.model.network import PIXEL_SCALE
 
+
 def _stage(filters, size, stride, up, bias, activation):
     strides = dict(strides_up=stride) if up else dict(strides_down=stride)
     return tfc.SignalConv2D(
@@ -131,7 +132,7 @@ def _assign(transform, weights, kernel_axes):
 
 
 def single_density(parameters):
-    """One density a channel, as tfc's coder takes it, of a prior's parameters: all classes together where some compete."""
+    """One density a channel, as tfc's coder takes it, of a prior: all classes together where some compete."""
     prior = prior_of(parameters)
     if not isinstance(prior, CompetingPrior):
         return prior

@@ -94,7 +94,9 @@ def main(argv):
         start="random", steps=FLAGS.steps, steps_per_epoch=max(1, FLAGS.steps // 12), fine_tune_steps=0,
         learning_rate=FLAGS.learning_rate, warmup=min(200, FLAGS.steps // 10), batch_size=8, arithmetic="float32",
     )  # fmt: skip
-    print(f"λ = {FLAGS.lmbda:g}, {FLAGS.num_filters} filters, {FLAGS.steps} steps of 8×128², SOAP {FLAGS.learning_rate:g}")
+    print(
+        f"λ = {FLAGS.lmbda:g}, {FLAGS.num_filters} filters, {FLAGS.steps} steps of 8×128², SOAP {FLAGS.learning_rate:g}"
+    )
     results = {}
     try:
         training, _ = loop.load_photographs(settings)
@@ -136,5 +138,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("num_filters", 64, "Filters of every stage.")
     flags.DEFINE_float("lmbda", 0.013, "λ of rate + λ · MSE.")
     flags.DEFINE_float("learning_rate", 2e-2, "Peak learning rate.")
-    flags.DEFINE_string("out", str(kodak.ROOT / "docs/experiments/nonlinearity.png"), "The picture; its figures go beside it.")
+    flags.DEFINE_string(
+        "out", str(kodak.ROOT / "docs/experiments/nonlinearity.png"), "The picture; its figures go beside it."
+    )
     app.run(main)

@@ -82,7 +82,9 @@ def main(argv):
     axis.legend(fontsize=9, frameon=False)
     out = pathlib.Path(FLAGS.out)
     kodak.save(figure, out)
-    writing.write_text(out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""]))
+    writing.write_text(
+        out.with_suffix(".md"), "\n".join(["# Training recipes", "", *lines, "", f"![Curves]({out.name})", ""])
+    )
     print("\n".join(lines))
 
 
@@ -90,5 +92,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("data", str(kodak.ROOT.parent / "shared/images/train"), "Folder of training photographs.")
     flags.DEFINE_float("minutes", 5, "Time for each recipe.", 0)
     flags.DEFINE_float("lmbda", 0.013, "λ of rate + λ · MSE.", 0)
-    flags.DEFINE_string("out", str(kodak.ROOT / "docs/experiments/recipes.png"), "The picture to write; the table beside it.")
+    flags.DEFINE_string(
+        "out", str(kodak.ROOT / "docs/experiments/recipes.png"), "The picture to write; the table beside it."
+    )
     app.run(main)

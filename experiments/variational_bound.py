@@ -42,6 +42,7 @@ def terms(rate_point, images, seed):
     """
     import tensorflow as tf
     import tensorflow_probability as tfp
+
     from balle2017.model.competing_prior import prior_of
     from balle2017.model.objective import RateDistortionModel, bottleneck_of
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from balle2017.model.objective import RateDistortionModel
 from balle2017.model.transforms import TRACE_OF_GAMMA, analysis_operations, analyze, synthesis_operations, synthesize
 from balle2017.training import conditioning
-from helpers.rate_points import random_rate_point
 from helpers.pictures import photograph
+from helpers.rate_points import random_rate_point
 
 CROPS = np.stack([photograph(64, 80), photograph(64, 80)[::-1]])
 

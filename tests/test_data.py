@@ -1,8 +1,8 @@
 """Training photographs: what is found, skipped, held out and cropped."""
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017.training import photographs
 
@@ -72,7 +72,7 @@ def test_a_resumed_dataset_goes_on_where_it_was(tmp_path):
 
 def test_grayscale(tmp_path):
     photograph(tmp_path / "a.png", 40, 50)
-    (_, pixels), = photographs.load_images([str(tmp_path / "a.png")], 1, 16)
+    ((_, pixels),) = photographs.load_images([str(tmp_path / "a.png")], 1, 16)
     assert pixels.shape == (40, 50, 1)
     assert next(iter(photographs.CropSource([("a", pixels)]).batches(16, 2, 0.6, seed=0))).shape == [2, 16, 16, 1]
 
@@ -87,7 +87,10 @@ def test_pictures_are_read_as_the_commands_read_them(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "turned.png", exif=turned)
-    read = {name.rsplit("/", 1)[1]: pixels for name, pixels in photographs.load_images(photographs.find_files([str(tmp_path)]), 3, 16)}
+    read = {
+        name.rsplit("/", 1)[1]: pixels
+        for name, pixels in photographs.load_images(photographs.find_files([str(tmp_path)]), 3, 16)
+    }
     assert read["gray16.png"].mean() == 117 and read["float.tif"].mean() in (127, 128)
     assert read["hidden.png"].min() == 255
     assert read["turned.png"].shape == (50, 40, 3)

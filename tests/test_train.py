@@ -21,13 +21,26 @@ from balle2017.saved_model import reading
 from balle2017.training import checkpoints, loop
 from balle2017.training.settings import Settings, SettingsError
 
-SMALL = ["--fine_tune_steps=5", "--start=random", "--num_filters=8", "--patch_size=32", "--batch_size=2", "--arithmetic=float32"]
+SMALL = [
+    "--fine_tune_steps=5",
+    "--start=random",
+    "--num_filters=8",
+    "--patch_size=32",
+    "--batch_size=2",
+    "--arithmetic=float32",
+]
 
 
 def command(directory, *flags):
     return [
-        sys.executable, "-m", "balle2017.train", "--name=small",
-        f"--models_dir={directory}/models", f"--run_dir={directory}/run", *SMALL, *flags,
+        sys.executable,
+        "-m",
+        "balle2017.train",
+        "--name=small",
+        f"--models_dir={directory}/models",
+        f"--run_dir={directory}/run",
+        *SMALL,
+        *flags,
     ]
 
 
@@ -37,9 +50,7 @@ def train(directory, *flags):
 
 def test_training_that_was_killed_goes_on(tmp_path):
     flags = ["--steps=60", "--steps_per_epoch=10", "--optimizer=soap"]
-    process = subprocess.Popen(
-        command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     deadline = time.time() + 400
     while not os.path.exists(tmp_path / "run" / "backup" / "chief" / "checkpoint"):
         assert process.poll() is None and time.time() < deadline
@@ -87,7 +98,9 @@ def test_wrong_settings_end_in_a_sentence(tmp_path, flags, sentence):
 
 def test_help_documents_every_setting():
     result = subprocess.run([sys.executable, "-m", "balle2017.train", "-h"], capture_output=True, text=True)
-    assert [f.name for f in dataclasses.fields(Settings) if not re.search(rf"--(\[no\])?{f.name}\b", result.stdout)] == []
+    assert [
+        f.name for f in dataclasses.fields(Settings) if not re.search(rf"--(\[no\])?{f.name}\b", result.stdout)
+    ] == []
 
 
 def test_flags_are_the_settings():
@@ -145,7 +158,9 @@ def test_training_lowers_the_loss_and_ends_at_its_step(trained):
 def test_an_exported_point_is_a_start(trained, tmp_path, capsys):
     folder, _ = trained
     start = dict(init_from=str(folder / "models/tiny"), lmbda=0.02, steps=5, steps_per_epoch=5)
-    result = loop.train(tiny(tmp_path, name="next", optimizer="adam", ema=0.9, gdn_share=0.1, schedule="constant", **start))
+    result = loop.train(
+        tiny(tmp_path, name="next", optimizer="adam", ema=0.9, gdn_share=0.1, schedule="constant", **start)
+    )
     first, second = reading.load_rate_point(result.directory).info["runs"]
     assert (first["name"], second["name"], second["settings"]["init_from"]) == ("tiny", "next", "tiny")
     with pytest.raises(SettingsError, match="tiny has num_filters=16"):
@@ -178,7 +193,9 @@ def test_a_late_divergence_goes_back_to_the_last_good_state(tmp_path, monkeypatc
                 Poisoned.times = 0
                 self.model.synthesis.kernels[0].assign(np.nan * self.model.synthesis.kernels[0])
 
-    monkeypatch.setattr(loop, "logs_of", lambda settings, validation, logs=loop.logs_of: [Poisoned(), *logs(settings, validation)])
+    monkeypatch.setattr(
+        loop, "logs_of", lambda settings, validation, logs=loop.logs_of: [Poisoned(), *logs(settings, validation)]
+    )
     result = loop.train(tiny(tmp_path, steps=10, steps_per_epoch=5, fine_tune_steps=0), export=False)
     assert "back to step 5, with 0.5 of the learning rate" in capsys.readouterr().out
     assert result.history[-1]["step"] == 10 and np.isfinite(result.figures["loss"])
@@ -218,7 +235,9 @@ def test_ms_ssim_is_trained_for(trained, tmp_path, capsys):
 def test_the_linear_transform_code_starts_ms_ssim_at_a_sensible_rate(tmp_path):
     settings = dict(distortion="ms_ssim", patch_size=176, batch_size=2, steps=1, steps_per_epoch=1, fine_tune_steps=0)
     rates = [
-        loop.train(tiny(tmp_path, run_dir=str(tmp_path / str(lmbda)), lmbda=lmbda, **settings), export=False).figures["bpp"]
+        loop.train(tiny(tmp_path, run_dir=str(tmp_path / str(lmbda)), lmbda=lmbda, **settings), export=False).figures[
+            "bpp"
+        ]
         for lmbda in (5.0, 100.0)
     ]
     assert 0.02 < rates[0] < rates[1] < 4
@@ -261,14 +280,18 @@ def test_two_workers_train_as_one_with_the_same_global_batch():
         workers.append(
             subprocess.Popen(
                 [sys.executable, "-c", WORKER, "two"],
-                env={**os.environ, "TF_CONFIG": config}, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "TF_CONFIG": config},
+                stdout=subprocess.PIPE,
+                text=True,
             )
         )
     alone = subprocess.run([sys.executable, "-c", WORKER, "one"], stdout=subprocess.PIPE, text=True, check=True)
     outputs = [worker.communicate(timeout=300)[0] for worker in workers] + [alone.stdout]
     losses = [
         [float(v) for v in line.split()[1:]]
-        for output in outputs for line in output.splitlines() if line.startswith("LOSS")
+        for output in outputs
+        for line in output.splitlines()
+        if line.startswith("LOSS")
     ]
     assert len(losses) == 3
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
@@ -285,8 +308,11 @@ def test_two_workers_run_the_command(tmp_path):
         flags = ["--strategy=multi_worker", "--steps=10", "--steps_per_epoch=5"]
         workers.append(
             subprocess.Popen(
-                command(tmp_path, *flags), env={**os.environ, "TF_CONFIG": config},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                command(tmp_path, *flags),
+                env={**os.environ, "TF_CONFIG": config},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
         )
     outputs = [worker.communicate(timeout=500)[0] for worker in workers]

@@ -35,9 +35,7 @@ def test_gdn_is_tfcs(alpha, epsilon, inverse):
         beta_parameter=tf.constant(beta, tf.float32),
         gamma_parameter=tf.constant(gamma, tf.float32),
     )
-    ours = operations.gdn(
-        x, tf.constant(beta, tf.float32), tf.constant(gamma, tf.float32), alpha, epsilon, inverse
-    )
+    ours = operations.gdn(x, tf.constant(beta, tf.float32), tf.constant(gamma, tf.float32), alpha, epsilon, inverse)
     np.testing.assert_allclose(ours, layer(x), rtol=1e-5, atol=1e-5)
 
 
@@ -89,15 +87,19 @@ def test_synthesis_mirrors_the_analysis(num_gdns, names):
 def test_receptive_fields_are_those_of_the_transforms():
     """What changes when one pixel, or one latent, does."""
     random = np.random.default_rng(4)
-    transform = lambda kernels, sizes: Transform(kernels, *(
-        [random.uniform(0.5, 1, shape(n)).astype(np.float32) for n in sizes]
-        for shape in (lambda n: [n], lambda n: [n], lambda n: [n, n])
-    ))  # fmt: skip
+
+    def transform(kernels, biases):
+        betas = [random.uniform(0.5, 1, [4]).astype(np.float32) for _ in kernels]
+        gammas = [random.uniform(0.5, 1, [4, 4]).astype(np.float32) for _ in kernels]
+        return Transform(kernels, [np.ones(size, np.float32) for size in biases], betas, gammas)
+
     kernels = [random.normal(size=s).astype(np.float32) for s in network.kernel_shapes(4, 4, 1)]
-    analysis, synthesis = transform(kernels, [4, 4, 4]), transform(kernels[::-1], [4, 4, 4])
-    synthesis.biases[2] = synthesis.biases[2][:1]
+    analysis, synthesis = transform(kernels, [4, 4, 4]), transform(kernels[::-1], [4, 4, 1])
     first, last = network.receptive_field()
-    latents = lambda pixels: transforms.analyze(tf.constant(pixels), analysis, 2, 0.5).numpy()
+
+    def latents(pixels):
+        return transforms.analyze(tf.constant(pixels), analysis, 2, 0.5).numpy()
+
     gray = np.full([1, 160, 160, 1], 100, np.float32)
     reaching = []
     for x in range(32, 128):

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def rdft_basis(size):
     """Orthonormal basis of the real 2-D discrete Fourier transform.
 

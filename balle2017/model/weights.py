@@ -20,10 +20,10 @@ class Transform:
     may be none: then `betas` and `gammas` are one less than `kernels`.
     """
 
-    kernels: List[np.ndarray]
-    biases: List[np.ndarray]
-    betas: List[np.ndarray]
-    gammas: List[np.ndarray]
+    kernels: list[np.ndarray]
+    biases: list[np.ndarray]
+    betas: list[np.ndarray]
+    gammas: list[np.ndarray]
 
     def arrays(self):
         """All arrays in a fixed order."""

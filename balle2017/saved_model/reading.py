@@ -1,4 +1,4 @@
-"""Reads a rate point back from its export, and finds rate points in folders. Without TensorFlow for all but old ones."""
+"""Reads a rate point back from its export, and finds rate points in folders. Old ones take TensorFlow."""
 
 import json
 import os
@@ -105,24 +105,27 @@ def _read_arrays(directory, half, version):
     try:
         return _constants_of(os.path.join(folder, "saved_model.pb"))
     except OSError:
-        raise FileNotFoundError(f"There is no {half} in {folder}.") from None
+        raise FileNotFoundError(f"There is no {half} in {folder}, or no index of its arrays.") from None
 
 
 def _constants_of(path):
     """Arrays by name of a SavedModel from before there was an index: constants of its graph."""
-    # Only such a one takes TensorFlow to be read.
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    from balle2017.entropy.graph import CONSTANT
-
-    model = saved_model_pb2.SavedModel()
     with open(path, "rb") as file:
-        try:
-            model.ParseFromString(file.read())
-        except DecodeError:
-            raise FileNotFoundError(path) from None
+        data = file.read()
+    try:
+        # Only such a one takes TensorFlow to be read.
+        from google.protobuf.message import DecodeError
+        import tensorflow as tf
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        from balle2017.entropy.graph import CONSTANT
+    except ImportError:
+        raise FileNotFoundError(path) from None
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise FileNotFoundError(path) from None
     return {
         node.name[len(CONSTANT) :]: tf.make_ndarray(node.attr["value"].tensor)
         for function in model.meta_graphs[0].graph_def.library.function

@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 
 from balle2017.model.network import PIXEL_SCALE, STAGES, kernel_shapes, taps_before
-from balle2017.training.conditioning import add_gdn_at_latents
 from balle2017.model.weights import Transform
+from balle2017.training.conditioning import add_gdn_at_latents
 
 
 def principal_components(samples):
@@ -38,7 +38,9 @@ def _blocks(x, size):
     return x.reshape(n, h // size, w // size, size * size * c)
 
 
-def linear_transform_code(patches, lmbda, num_filters, num_latents=None, num_gdns=3, gdn_gamma=1e-3, spare=1e-2, seed=0):
+def linear_transform_code(
+    patches, lmbda, num_filters, num_latents=None, num_gdns=3, gdn_gamma=1e-3, spare=1e-2, seed=0
+):
     """Weights of the transform code that is optimal among the linear ones for Gaussian sources.
 
     Coefficient i of variance σ² (on the 0–255 scale) is coded with the distortion

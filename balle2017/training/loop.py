@@ -19,7 +19,8 @@ from balle2017.model.objective import RateDistortionModel, distortion_per_image
 from balle2017.model.operations import processor_has_bfloat16
 from balle2017.saved_model import writing
 from balle2017.saved_model.rate_point import RatePoint
-from balle2017.training import photographs, settings as run_settings
+from balle2017.training import photographs
+from balle2017.training import settings as run_settings
 from balle2017.training.checkpoints import Checkpoints, Schedule, StopAt, has_checkpoint
 from balle2017.training.settings import EXAMPLE_IMAGES
 from balle2017.training.soap import SOAP
@@ -44,8 +45,8 @@ class Result:
       directory: The exported rate point, or `None`.
     """
 
-    figures: Dict[str, float]
-    history: List[Dict[str, float]]
+    figures: dict[str, float]
+    history: list[dict[str, float]]
     directory: Optional[str]
 
 
@@ -90,9 +91,7 @@ def train(settings, make_model=None, export=True):
         arithmetic = "bfloat16" if processor_has_bfloat16() else "float32"
     with strategy.scope():
         model = (make_model or model_of)(settings, arithmetic)
-        schedule = Schedule(
-            settings.learning_rate, settings.steps, settings.warmup, settings.schedule == "constant"
-        )
+        schedule = Schedule(settings.learning_rate, settings.steps, settings.warmup, settings.schedule == "constant")
         model.compile(optimizer=make_optimizer(settings, model, arithmetic, schedule, settings.ema))
     if not resumed:
         ancestors = initialize(model, settings, crops_of(settings, source, seed=1), training)
@@ -311,9 +310,7 @@ def fine_tune(model, settings, source, arithmetic):
 
 def rate_point_of(model, settings, training, info):
     """Freezes the model: plain weights as they are stored, coding tables from the training set's rounded latents."""
-    analysis, synthesis = (
-        half.plain_weights().map(np.asarray).rounded() for half in (model.analysis, model.synthesis)
-    )
+    analysis, synthesis = (half.plain_weights().map(np.asarray).rounded() for half in (model.analysis, model.synthesis))
     latents = list(rounded_latents(analysis, settings.exponents, training))
     tables = fitting.coding_tables(model.prior, fitting.latent_histogram(latents, settings.latents))
     alpha, epsilon = settings.exponents
@@ -333,7 +330,7 @@ def rate_point_of(model, settings, training, info):
     )
 
 
-def describe(settings, ancestors, num_images, figures, seconds) -> Dict[str, Any]:
+def describe(settings, ancestors, num_images, figures, seconds) -> dict[str, Any]:
     """What `model.json` says of a training and of those that it went on from."""
     today = datetime.date.today().isoformat()
     own = {

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from balle2017.pictures import formats, images as pictures
+from balle2017.pictures import formats
+from balle2017.pictures import images as pictures
 
 
 class DataError(Exception):

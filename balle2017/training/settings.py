@@ -7,8 +7,8 @@ from typing import Optional, Tuple
 
 from balle2017.entropy.tables import CodingTables
 from balle2017.files import writing
-from balle2017.model.network import STAGES, STRIDE
 from balle2017.model import ms_ssim
+from balle2017.model.network import STAGES, STRIDE
 from balle2017.model.objective import DISTORTIONS, PRIORS, RELAXATIONS
 
 EXAMPLE_IMAGES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "examples")
@@ -34,7 +34,7 @@ class Settings:
       SettingsError: If one is out of its range, or does not go with another.
     """
 
-    data: Tuple[str, ...] = _setting(
+    data: tuple[str, ...] = _setting(
         (), "Training photographs: a folder (searched recursively), a glob or a file. May be repeated."
     )
     tfds: Optional[str] = _setting(None, "Name of a TensorFlow Datasets image data set to train on instead of --data.")
@@ -171,7 +171,10 @@ class Settings:
 
     def public(self):
         """A dictionary of JSON types without the paths of a machine, for those who get the rate point."""
-        last = lambda path: os.path.basename(os.path.normpath(path))
+
+        def last(path):
+            return os.path.basename(os.path.normpath(path))
+
         values = {key: value for key, value in dataclasses.asdict(self).items() if key not in _FREE}
         values["data"] = [last(path) for path in self.data or [EXAMPLE_IMAGES]] if not self.tfds else []
         values["init_from"] = last(self.init_from) if self.init_from else None
