@@ -104,7 +104,8 @@ def measure(args):
     steps = take_turns(tasks, 5 if args.quick else 15, progress)
     progress.close()
     return {
-        "machine": f"{results.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}",
+        "machine": f"{results.processor()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+        f" TensorFlow {tf.__version__}",
         "model": args.model,
         "background_cores": load.cores(),
         "area": {"small": pixels.shape[0] * pixels.shape[1], "large": LARGE[0] * LARGE[1]},

@@ -76,7 +76,8 @@ def main(argv):
     titles = [f"{kind} {number + 1}" for kind in ("GDN", "IGDN") for number in range(each)]
     for title, gamma in zip(titles, pools):
         diagonal = np.trace(gamma) / max(gamma.sum(), 1e-12)
-        print(f"{title}: {100 * diagonal:.0f} % of the weights' sum lies on the diagonal, largest weight {gamma.max():.3g},"
+        print(f"{title}: {100 * diagonal:.0f} % of the weights' sum lies on the diagonal,"
+              f" largest weight {gamma.max():.3g},"
               f" {100 * np.mean(gamma > 0.01 * gamma.max()):.0f} % of the weights above a hundredth of it")  # fmt: skip
 
     figure = plt.figure(figsize=(14, 11.5), layout="constrained")

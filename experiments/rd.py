@@ -112,7 +112,8 @@ def readme_part(families, points, measured, anchors, above, picture):
         )
         lines.append(
             f"{label}Image by image, {points[family.name][0]['images']} × {len(points[family.name])} files: by MS-SSIM"
-            f" {jpeg[1]} lie above JPEG's curve and {jpeg2000[1]} above JPEG 2000's; by PSNR {jpeg[0]} and {jpeg2000[0]}."
+            f" {jpeg[1]} lie above JPEG's curve and {jpeg2000[1]} above JPEG 2000's;"
+            f" by PSNR {jpeg[0]} and {jpeg2000[0]}."
         )
     lines += ["", "| model | bits per pixel | PSNR (dB) | MS-SSIM |", "|---|---|---|---|"]
     for family in families:
@@ -206,7 +207,8 @@ def points_tables(points, chosen):
     """Markdown lines: a table of all points for each codec."""
     lines = []
     for codec, _ in chosen:
-        lines += [f"**{codec.label}**: {codec.settings}", "", "| quality | bpp | PSNR | PSNR luma | MS-SSIM | MS-SSIM luma |",
+        lines += [f"**{codec.label}**: {codec.settings}", "",
+                  "| quality | bpp | PSNR | PSNR luma | MS-SSIM | MS-SSIM luma |",
                   "|---|---|---|---|---|---|"]  # fmt: skip
         for p in points[codec.name]:
             lines.append(f"| {p['quality']} | {p['bpp']:.4f} | {p['psnr_rgb']:.2f} | {p['psnr_luma']:.2f}"
