@@ -24,6 +24,8 @@ _MIN_LOG_SCALE = -5.0
 # Weight of a batch in the running counts of the classes.
 _MOMENTUM = 0.01
 _LEAST = 1e-6
+# Part of the probability of the classes that is equal for all: 0.07 bits a position at most.
+_UNKNOWN = 0.05
 # Paddings of a row `[batch, h, w]` whose first, or last, position was taken off.
 _LEFT, _RIGHT = [[0, 0], [0, 0], [1, 0]], [[0, 0], [0, 0], [0, 1]]
 
@@ -112,10 +114,13 @@ class CompetingPrior(tf.keras.layers.Layer):
 
     def _costs(self):
         """Bits of each class at the left border `[K]`, and to the right of each class `[K, K]`."""
-        pairs = tf.maximum(self.pairs, _LEAST)
-        share = tf.maximum(self.share, _LEAST)
+        share = self.share / tf.reduce_sum(self.share)
+        # After a class that is not taken any more, any may follow.
+        pairs = self.pairs + _LEAST * share
         follows = pairs / tf.reduce_sum(pairs, 1, keepdims=True)
-        return tf.math.log(share) / -np.log(2), tf.math.log(follows) / -np.log(2)
+        # A rare class would else cost more the rarer it gets, until it is never taken again.
+        smooth = [(1 - _UNKNOWN) * counted + _UNKNOWN / self.num_classes for counted in (share, follows)]
+        return tuple(tf.math.log(probability) / -np.log(2) for probability in smooth)
 
     def _count(self, chosen):
         """Puts a batch of classes, one-hot `[batch, h, w, K]`, into the running counts."""

@@ -17,6 +17,8 @@ from balle2017.training.settings import SettingsError
 
 # Photographs whose latents the competing densities start from.
 _PRIOR_PHOTOGRAPHS = 150
+# A class that is taken less often than this part of its equal share is dead.
+_ALIVE = 0.05
 # Patches of which the linear transform code is made.
 _KLT_PATCHES = 600
 
@@ -157,7 +159,8 @@ def _prior(settings, analysis, crops, training, start):
     trained = start.prior if start else {}
     if settings.prior == "competing":
         shape = (settings.num_classes, settings.latents)
-        if np.shape(trained.get("log_scale")) == shape:
+        # Classes that died in the training before are begun anew, with all others.
+        if np.shape(trained.get("log_scale")) == shape and np.min(trained["share"]) > _ALIVE / len(trained["share"]):
             return prior_of(trained)
         prior, learning_rate = CompetingPrior(*shape), 3e-3
         latents = list(rounded_latents(analysis, settings.exponents, training[:_PRIOR_PHOTOGRAPHS]))
