@@ -27,7 +27,8 @@ def golden_models_dir(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("golden")
     for name in make.TINY:
-        export_for_all(make.load_rate_point(name), folder / name)
+        *older, newest = make.load_versions(name)
+        export_for_all(newest, folder / name, older)
     return folder
 
 

@@ -58,7 +58,8 @@ def models_dir(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("models")
     for name in make.TINY:
-        export(make.load_rate_point(name), folder / name)
+        *older, newest = make.load_versions(name)
+        export(newest, folder / name, older=older)
     for name in RATE_POINTS:
         (folder / name).symlink_to(codec.models_dir() / name)
     return folder
@@ -422,7 +423,7 @@ def test_the_server_serves_the_page_and_nothing_else(server):
     assert get("/", "HEAD")[1] == b""
     index = json.loads(get("/models.json")[1])
     names = [model["name"] for model in index["models"]]
-    assert names == [*RATE_POINTS, "golden-1", "golden-2"]
+    assert names == [*RATE_POINTS, "golden-1", "golden-2", "golden-3"]
     assert get(f"/{index['models'][0]['encoder']['folder']}/analysis.onnx?v=1")[0].status == 200
     for path in ("/setup.cfg", "/../site.py", "/%2e%2e/site.py", "/models/golden-1/prior.npz", "/models"):
         assert get(path)[0].status == 404

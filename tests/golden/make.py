@@ -21,8 +21,8 @@ from balle2017.model.weights import Transform
 from balle2017.saved_model.rate_point import RatePoint
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-# By name: with a single set of coding tables, and with three that compete.
-TINY = {"golden-1": 1, "golden-2": 3}
+# By name: with a single set of coding tables, with three that compete, and with two versions.
+TINY = {"golden-1": [1], "golden-2": [3], "golden-3": [1, 3]}
 
 
 def save_rate_point(rate_point, path):
@@ -39,9 +39,19 @@ def save_rate_point(rate_point, path):
     np.savez_compressed(path, slice_length=rate_point.slice_length, **arrays)
 
 
-def load_rate_point(name):
+def file_of(name, version):
+    """The name of a version's files, without an extension."""
+    return name if version == 1 else f"{name}.{version}"
+
+
+def load_versions(name):
+    """Reads all versions of a tiny model, ascending."""
+    return [load_rate_point(name, version) for version in range(1, 1 + len(TINY[name]))]
+
+
+def load_rate_point(name, version):
     """Reads a tiny model, as `save_rate_point` wrote it."""
-    with np.load(os.path.join(FOLDER, f"{name}.npz")) as file:
+    with np.load(os.path.join(FOLDER, f"{file_of(name, version)}.npz")) as file:
         arrays = dict(file)
 
     def transform(half):
@@ -56,6 +66,7 @@ def load_rate_point(name):
     cdfs = {i: np.atleast_2d(arrays[f"cdf/{i}"]) for i in range(count) if f"cdf/{i}" in arrays}
     return RatePoint(
         name=name,
+        version=version,
         lmbda=0.01,
         num_latents=count,
         channels=3,
@@ -73,12 +84,12 @@ def load_rate_point(name):
     )
 
 
-def make(name, models_dir=None):
+def make(name, models_dir=None, version=1):
     from helpers.pictures import photograph
 
     model = codec.load(name, models_dir)
     data = model.compress(photograph(90, 131), {"EXIF": b"II*\0\x08\0\0\0\0\0\0\0\0\0"})
-    path = os.path.join(FOLDER, f"v{bitstream.VERSION}-{name}")
+    path = os.path.join(FOLDER, f"v{bitstream.VERSION}-{file_of(name, version)}")
     if os.path.exists(path + ".tfci"):
         sys.exit(f"{path}.tfci exists, and golden files are never changed.")
     with open(path + ".tfci", "wb") as file:
@@ -97,14 +108,16 @@ def main():
 
     from balle2017.saved_model.writing import export
 
-    for name, num_classes in TINY.items():
-        if os.path.exists(os.path.join(FOLDER, f"{name}.npz")):
-            continue
-        rate_point = random_rate_point(name, num_classes=num_classes)
-        save_rate_point(rate_point, os.path.join(FOLDER, f"{name}.npz"))
-        with tempfile.TemporaryDirectory() as folder:
-            export(load_rate_point(name), os.path.join(folder, name))
-            make(name, folder)
+    for name, versions in TINY.items():
+        for version, num_classes in enumerate(versions, 1):
+            path = os.path.join(FOLDER, f"{file_of(name, version)}.npz")
+            if os.path.exists(path):
+                continue
+            rate_point = random_rate_point(name, num_classes=num_classes, seed=version - 1)
+            save_rate_point(rate_point if len(versions) == 1 else rate_point.rounded(), path)
+            with tempfile.TemporaryDirectory() as folder:
+                export(load_rate_point(name, version), os.path.join(folder, name))
+                make(name, folder, version)
 
 
 if __name__ == "__main__":
