@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from balle2017.model.ms_ssim import MIN_SIDE, ms_ssim
+from balle2017.model.ms_ssim import ms_ssim
+from balle2017.model.ms_ssim_scales import MIN_SIDE
 
 
 def pictures(height, width, noise, channels=3):

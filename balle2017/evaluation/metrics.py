@@ -4,13 +4,10 @@ import math
 
 import numpy as np
 
-# Five scales of an 11×11 window: the coarsest, at a sixteenth of each side, must hold one window.
-MS_SSIM_MIN_SIDE = 161
-# Of the scales, from the finest (Wang, Simoncelli & Bovik 2003, section 3.2).
-_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# A Gaussian of standard deviation 1.5.
-_WINDOW = np.exp(-(np.arange(-5, 6) ** 2) / 4.5)
-_WINDOW = (_WINDOW / _WINDOW.sum()).astype(np.float32)
+from balle2017.model import ms_ssim_scales
+from balle2017.model.ms_ssim_scales import MIN_SIDE as MS_SSIM_MIN_SIDE
+
+_WINDOW = ms_ssim_scales.WINDOW.astype(np.float32)
 # What keeps quotients of dark or flat windows stable: (0.01 · 255)² and (0.03 · 255)².
 _C1, _C2 = np.float32(2.55**2), np.float32(7.65**2)
 
@@ -56,11 +53,11 @@ def ms_ssim(a, b):
         return None
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     product = np.ones(a.shape[2])
-    for scale, weight in enumerate(_SCALE_WEIGHTS):
+    for scale, weight in enumerate(ms_ssim_scales.WEIGHTS):
         if scale:
             a, b = _half(a), _half(b)
         luminance, contrast = _similarities(a, b)
-        last = scale == len(_SCALE_WEIGHTS) - 1
+        last = scale == len(ms_ssim_scales.WEIGHTS) - 1
         mean = np.mean(luminance * contrast if last else contrast, (0, 1), np.float64)
         # A negative correlation has no power.
         product *= np.maximum(mean, 0) ** weight

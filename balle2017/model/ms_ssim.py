@@ -8,12 +8,9 @@ taps take the place of one of 121.
 import numpy as np
 import tensorflow as tf
 
-# The exponents of the scales, from the finest.
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_SIZE, _SIGMA = 11, 1.5
+from balle2017.model.ms_ssim_scales import SIZE, WEIGHTS, WINDOW
+
 _K1, _K2 = 0.01, 0.03
-# Each scale but the first halves the image, rounding up, and the window takes 11 pixels of the last.
-MIN_SIDE = (_SIZE - 1) * 2 ** (len(WEIGHTS) - 1) + 1
 # Powers below 1 have no finite gradient at 0.
 _LEAST = 1e-6
 
@@ -55,9 +52,8 @@ def _ssim(first, second, max_val):
 
 def _blurred(images):
     """Weighted means under the window, where it lies inside of the images."""
-    taps = np.exp(-np.square(np.arange(_SIZE) - _SIZE // 2) / (2 * _SIGMA**2))
-    taps = np.float32(taps / taps.sum())
-    for shape in ([_SIZE, 1, 1, 1], [1, _SIZE, 1, 1]):
+    taps = np.float32(WINDOW)
+    for shape in ([SIZE, 1, 1, 1], [1, SIZE, 1, 1]):
         kernel = tf.tile(taps.reshape(shape), [1, 1, images.shape[-1], 1])
         images = tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "VALID")
     return images

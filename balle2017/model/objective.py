@@ -10,6 +10,7 @@ import tensorflow_compression as tfc
 
 from balle2017.model import ms_ssim
 from balle2017.model.competing_prior import CompetingPrior
+from balle2017.model.ms_ssim_scales import MIN_SIDE
 from balle2017.model.prior import FactorizedPrior
 from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
 
@@ -173,7 +174,7 @@ class RateDistortionModel(tf.keras.Model):
         images = tf.cast(images, tf.float32)
         reconstruction, bits = self(images, training=False)
         results = self._track(self._terms(images, reconstruction, bits, training=False))
-        if min(images.shape[1] or 0, images.shape[2] or 0) >= ms_ssim.MIN_SIDE:
+        if min(images.shape[1] or 0, images.shape[2] or 0) >= MIN_SIDE:
             clipped = tf.round(tf.clip_by_value(reconstruction, 0.0, 255.0))
             self._ms_ssim.update_state(ms_ssim.ms_ssim(images, clipped))
             results["ms_ssim"] = self._ms_ssim.result()

@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 from balle2017.entropy.tables import CodingTables
 from balle2017.files import writing
-from balle2017.model import ms_ssim
+from balle2017.model.ms_ssim_scales import MIN_SIDE
 from balle2017.model.network import STAGES, STRIDE
 from balle2017.model.objective import DISTORTIONS, PRIORS, RELAXATIONS
 
@@ -144,8 +144,8 @@ class Settings:
                 raise SettingsError(f"{field.name} is at most {limits['upper']}, not {value}")
         if self.patch_size % STRIDE:
             raise SettingsError(f"patch_size is a multiple of {STRIDE}, not {self.patch_size}")
-        if self.distortion == "ms_ssim" and self.patch_size < ms_ssim.MIN_SIDE:
-            least = -(-ms_ssim.MIN_SIDE // STRIDE) * STRIDE
+        if self.distortion == "ms_ssim" and self.patch_size < MIN_SIDE:
+            least = -(-MIN_SIDE // STRIDE) * STRIDE
             raise SettingsError(f"MS-SSIM needs a patch_size of at least {least}, not {self.patch_size}")
         if self.prior == "competing" and self.num_classes == 1:
             raise SettingsError("a single class has nothing to compete with: num_classes=1 takes prior=factorized")
