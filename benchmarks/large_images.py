@@ -28,6 +28,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--models_dir", help="folder of models")
+    parser.add_argument("--runtime", default="auto", help="as `balle2017 compress`")
     parser.add_argument(
         "--photographs", default=PHOTOGRAPHS, help="glob of pictures to put together"
     )
@@ -39,7 +40,8 @@ def main():
         for megapixels in args.megapixels:
             source = os.path.join(folder, "large.png")
             make_picture(source, megapixels, sorted(glob.glob(args.photographs)))
-            options = ["--models_dir", args.models_dir] if args.models_dir else []
+            options = ["--runtime", args.runtime]
+            options += ["--models_dir", args.models_dir] if args.models_dir else []
             packed, unpacked = source + ".tfci", os.path.join(folder, "decoded.png")
             for command in (
                 ["compress", "--overwrite", *options, args.model, source, packed],

@@ -120,15 +120,16 @@ def make_contestants(args, rate_point, pixels, stock_dir):
     """Functions that encode and decode, by name."""
     from reference import ReferenceCodec
 
-    def pair(models_dir, arithmetic):
-        model = codec.load(args.model, models_dir, arithmetic)
+    def pair(models_dir, arithmetic, runtime="tensorflow"):
+        model = codec.load(args.model, models_dir, arithmetic, runtime)
         return model.compress, lambda data: codec.decompress(
-            data, models_dir, arithmetic=arithmetic
+            data, models_dir, arithmetic=arithmetic, runtime=runtime
         ).pixels
 
     reference = ReferenceCodec(rate_point)
     found = {
         "balle2017": pair(args.models_dir, "float32"),
+        "balle2017, onnxruntime": pair(args.models_dir, "float32", "onnx"),
         "balle2017, stock runtime": pair(stock_dir, "float32"),
         "balle2017, bfloat16": pair(args.models_dir, "bfloat16"),
         "reference (tfc's example)": (
@@ -203,20 +204,15 @@ def measure_commands(args, take_turns, progress):
             shutil.copy(args.image, os.path.join(folder, "in", f"{index}.png"))
         command = ["-m", "balle2017.tfci"]
         folders = [os.path.join(folder, name) for name in ("in", "packed", "out")]
-        seconds = take_turns(
-            {
-                "import tensorflow": lambda: run(["-c", "import tensorflow"]),
-                "compress": lambda: run([*command, *compress, args.image, packed]),
-                "decompress": lambda: run([*command, *decompress, packed, unpacked]),
-            },
-            2 if args.quick else 7,
-            progress,
-            warm_up=1,
-        )
-        several = {
-            "compress folder": lambda: run([*command, *compress, folders[0], "--out", folders[1]]),
-            "decompress folder": lambda: run([*command, *decompress, folders[1], "--out", folders[2]]),
-        }
+        single, several = {"import tensorflow": lambda: run(["-c", "import tensorflow"])}, {}
+        for runtime in ("tensorflow", "onnx"):
+            here = [*command, *compress, "--runtime", runtime], [*command, *decompress, "--runtime", runtime]
+            outs = "--out", folders[1], "--out", folders[2]
+            single[f"compress --runtime {runtime}"] = functools.partial(run, [*here[0], args.image, packed])
+            single[f"decompress --runtime {runtime}"] = functools.partial(run, [*here[1], packed, unpacked])
+            several[f"compress --runtime {runtime}, folder"] = functools.partial(run, [*here[0], folders[0], *outs[:2]])
+            several[f"decompress --runtime {runtime}, folder"] = functools.partial(run, [*here[1], folders[1], *outs[2:]])
+        seconds = take_turns(single, 2 if args.quick else 7, progress, warm_up=1)
         return {**seconds, **take_turns(several, 1 if args.quick else 3, progress, warm_up=0)}
 
 
@@ -341,7 +337,7 @@ def commands_table(measured):
         count = measured["folder_images"]
         title = {"import tensorflow": '`python -c "import tensorflow"`'}.get(name, f"`balle2017 {name}`")
         if folder:
-            title = f"`balle2017 {name.split()[0]}`, a folder of {count} pictures of 768×512"
+            title = f"`balle2017 {name.partition(',')[0]}`, a folder of {count} pictures of 768×512"
         speed = f"{count / values[1]:.1f}" if folder else ""
         ratio = "" if folder else f"{values[1] / base:.2f}"
         lines.append(f"| {title} | {spread(values, 1)} | {ratio} | {speed} |")
