@@ -16,6 +16,7 @@ from balle2017.commands import folders, info, names, sizes
 from balle2017.container import bitstream
 from helpers.pictures import photograph
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
+from helpers.requirements import needs_tensorflow
 
 
 def test_version(capsys):
@@ -81,6 +82,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(words, meant, capsys):
     assert end.value.code == 2 and f"(did you mean {meant}?)" in capsys.readouterr().err
 
 
+@needs_tensorflow
 def test_the_other_programs_have_any_order_and_hints_too(client, capsys):
     from balle2017 import evaluate, export
 
@@ -116,6 +118,7 @@ def test_the_model_forgotten(capsys):
     fails(capsys, ["decompress", "tiny-1", "a.tfci"], 2, "decompress takes no MODEL")
 
 
+@needs_tensorflow
 def test_lambda_is_spelt_as_in_training_too():
     for flag in ("--lambda", "--lmbda"):
         assert tfci.main(["compress", "tiny-1", "photo.png", "--effort", "1", flag, "0.02", flag[2:]]) == 0
@@ -196,6 +199,7 @@ def test_small_sizes_are_no_0_mb(capsys):
     assert capsys.readouterr().out == f"1 file compressed into out, {before} to {after}.\n"
 
 
+@needs_tensorflow
 def test_a_rate_that_cannot_be_met_is_said(capsys):
     for args, notice in [
         (["0.01", "--effort", "0"], "bits per pixel and not 0.01: the nearest of the models, tiny-1"),
@@ -292,6 +296,7 @@ def run_with_bars(*args):
         (["decompress", "photo.tfci", "--out", "out"], "1/1"),
     ],
 )
+@needs_tensorflow
 def test_progress_is_on_standard_error_without_a_terminal_too(args, word):
     if args[0] == "decompress":
         tfci.main(["compress", "tiny-1", "photo.png", "photo.tfci"])

@@ -14,6 +14,7 @@ from balle2017 import codec
 import balle2017.pillow  # noqa: F401
 from helpers.pictures import photograph
 from helpers.pictures import DISPLAY_P3, gray_profile
+from helpers.requirements import needs_tensorflow
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,7 @@ def test_no_file_stays_open(saved):
         gc.collect()
 
 
+@needs_tensorflow
 def test_lambda_and_target():
     pixels = photograph(64, 64)
     image = Image.fromarray(pixels)

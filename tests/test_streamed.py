@@ -14,6 +14,7 @@ from balle2017.pictures import images, streamed
 from balle2017.pictures.images import ImageError
 from helpers.pictures import photograph
 from helpers.pictures import with_metadata
+from helpers.requirements import needs_tensorflow
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,7 @@ def test_files_are_those_of_the_whole_picture(tiny_models_dir, monkeypatch):
     assert small_png == large_png
 
 
+@needs_tensorflow
 def test_effort_takes_the_whole_picture(tiny_models_dir):
     save(picture(100, 90))
     options = convert.Options(model="tiny-1", models_dir=str(tiny_models_dir), effort=1)

@@ -17,6 +17,7 @@ from balle2017.container import bitstream
 from balle2017.files import writing
 from helpers.pictures import photograph
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
+from helpers.requirements import needs_tensorflow
 
 
 def test_round_trip_with_default_names(capsys):
@@ -70,6 +71,7 @@ def test_metadata_survive_on_request():
         assert exif.get(0x0110) == camera and exif.get_ifd(0x8825) == position
 
 
+@needs_tensorflow
 def test_target_bpp(capsys):
     assert tfci.main(["compress", "--target_bpp", "1", "tiny", "photo.png", "a.tfci"]) == 0
     assert bitstream.unpack(open("a.tfci", "rb").read()).model == "tiny-1"
