@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream
-from helpers.requirements import needs_tensorflow
 from helpers.pictures import photograph
+from helpers.requirements import needs_tensorflow
 
 ROOT = pathlib.Path(codec.__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "images" / "kodak"

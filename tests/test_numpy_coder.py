@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from balle2017.entropy.numpy_coder import NumpyCoder
-from helpers.rate_points import random_rate_point
 from balle2017.entropy.plain_decoder import RangeDecoder
+from helpers.rate_points import random_rate_point
 
 
 def random_latents(rate_point, positions, seed=0):

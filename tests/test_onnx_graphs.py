@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from balle2017.saved_model import stored_arrays
-from helpers.rate_points import random_rate_point
 from helpers.pictures import photograph
+from helpers.rate_points import random_rate_point
 
 pytest.importorskip("onnx", reason="onnx, which writes the graphs, is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -91,7 +91,8 @@ def test_latents_and_pixels_are_clipped(tmp_path):
 
 
 def test_a_folder_that_needs_nothing_else(tiny_models_dir, tmp_path, capsys):
-    from balle2017 import codec, export as command
+    from balle2017 import codec
+    from balle2017 import export as command
 
     assert command.main([str(tiny_models_dir), str(tmp_path / "out"), "--runtime", "onnx"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/out/tiny-1\n"

@@ -18,7 +18,7 @@ _RANGE_CODER = "tensorflow_compression"
 
 
 @not_after_fork
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def tensorflow():
     """TensorFlow, with the range coder's ops if they are installed, imported without its messages.
 

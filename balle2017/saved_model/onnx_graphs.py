@@ -182,11 +182,7 @@ class _Graph:
     def finished(self, x, source, target):
         """The model, whose result is `x` `[1, channels, height, width]` in the target's type and layout."""
         x = self.node("Transpose", x, perm=[0, 2, 3, 1])
-        self._nodes.append(
-            helper.make_node("Cast", [x], [target.name], to=target.type.tensor_type.elem_type)
-        )
-        graph = helper.make_graph(
-            self._nodes, self._transform, [source], [target], list(self._initializers.values())
-        )
+        self._nodes.append(helper.make_node("Cast", [x], [target.name], to=target.type.tensor_type.elem_type))
+        graph = helper.make_graph(self._nodes, self._transform, [source], [target], list(self._initializers.values()))
         opset = helper.make_opsetid("", _OPSET)
         return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="balle2017")
