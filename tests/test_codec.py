@@ -8,6 +8,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -127,7 +129,6 @@ def test_runtimes_that_cannot_be(tiny_models_dir):
 @pytest.fixture
 def small_tiles(monkeypatch):
     monkeypatch.setattr(tiling, "_TILE_SIDE", 8)
-    monkeypatch.setattr(tiling, "_TILE_AREA", 64)
     monkeypatch.setattr(tiling, "CODER_POSITIONS", 20)
 
 
@@ -163,7 +164,42 @@ def test_tiles_are_bounded():
                 max(b - a for a, b in (tiling.widen(*span, size, context) for span in spans))
                 for spans, size in ((rows, height), (cols, width))
             ]
-            assert sides[0] * sides[1] <= tiling._TILE_AREA
+            assert sides[0] * sides[1] <= tiling._TILE_SIDE**2
+
+
+def test_side_by_side_keeps_the_order_and_few_at_a_time():
+    made, done, most = [], [], 0
+
+    def job(index):
+        time.sleep(0.01 if index % 3 else 0.03)
+        done.append(index)
+        return index
+
+    def jobs():
+        for index in range(9):
+            made.append(index)
+            yield (index,)
+
+    for count, index in enumerate(tiling.side_by_side(job, jobs())):
+        assert index == count
+        most = max(most, len(made) - count)
+    assert len(done) == 9 and 2 <= most <= 4
+
+
+def test_side_by_side_ends_where_its_caller_does():
+    def job(index):
+        if index == 2:
+            raise ValueError("two")
+        return index
+
+    found, threads = tiling.side_by_side(job, ((index,) for index in range(100))), threading.active_count()
+    assert (next(found), next(found)) == (0, 1)
+    with pytest.raises(ValueError, match="two"):
+        next(found)
+    found = tiling.side_by_side(job, ((index,) for index in range(3, 100)))
+    assert next(found) == 3
+    found.close()
+    assert threading.active_count() == threads
 
 
 def test_damaged_slices_are_named_and_salvaged(tiny, tiny_models_dir, runtime):
@@ -410,6 +446,8 @@ def test_decoding_needs_no_encoder_and_import_needs_no_tensorflow(tiny, tiny_mod
     (tmp_path / "a.tfci").write_bytes(tiny.compress(photograph(40, 30)))
     program = """
 import sys
+import threading
+import time
 from balle2017 import codec, tfci
 assert "tensorflow" not in sys.modules
 print(codec.decompress(open("a.tfci", "rb").read(), ".", runtime=sys.argv[1]).pixels.shape)

@@ -104,8 +104,7 @@ def test_efforts_in_one_go_are_those_of_each_alone(family_dir):
 def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
     model, pixels = codec.load("small-mse-2", family_dir), textured(210, 190)
     plain, whole = model.compress(pixels), model.compress(pixels, effort=2)
-    monkeypatch.setattr(tiling, "_TILE_SIDE", 10)
-    monkeypatch.setattr(tiling, "_TILE_AREA", 100)
+    monkeypatch.setattr(tiling, "REFINED_SIDE", 10)
     counted = []
     tiled = model.compress(pixels, effort=2, progress=lambda steps, _: counted.append(steps))
     assert sum(counted) == model.count_steps(pixels, 2) > refine.count_steps(2)

@@ -55,7 +55,6 @@ def test_rows_are_those_of_the_whole_picture(name, mode, options, channels):
 
 def test_files_are_those_of_the_whole_picture(tiny_models_dir, monkeypatch):
     monkeypatch.setattr(tiling, "_TILE_SIDE", 8)
-    monkeypatch.setattr(tiling, "_TILE_AREA", 64)
     save(picture())
     options = convert.Options(model="tiny-1", models_dir=str(tiny_models_dir))
     large = convert.compress("large.png", options)
@@ -123,7 +122,6 @@ def test_a_file_that_is_cut_off_is_an_error(name, tiny_models_dir, capsys):
 
 def test_a_damaged_bitstream_leaves_no_file(tiny_models_dir, capsys, monkeypatch):
     monkeypatch.setattr(tiling, "_TILE_SIDE", 8)
-    monkeypatch.setattr(tiling, "_TILE_AREA", 64)
     save(picture())
     models = ["--models_dir", str(tiny_models_dir)]
     assert tfci.main(["compress", *models, "tiny-1", "large.png", "a.tfci"]) == 0

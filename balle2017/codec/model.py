@@ -135,7 +135,7 @@ class Model:
         tensorflow_for_effort()
         from balle2017.codec import refine
 
-        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
+        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT, tiling.REFINED_SIDE)
         return len(rows) * len(cols) * refine.count_steps(effort)
 
     def _checked(self, pixels, effort):
@@ -193,7 +193,7 @@ class Model:
                     raise ModelError(f"{self.name} takes effort 0 only. {error}") from None
                 fast = "bfloat16" if processor_has_bfloat16() else "float32"
                 self._refiner = refine.Refiner(rate_point, fast)
-        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT)
+        rows, cols = tiling.tiles(*tiling.latent_size(pixels), 2 * refine.CONTEXT, tiling.REFINED_SIDE)
         tiles = [(top, bottom, left, right) for top, bottom in rows for left, right in cols]
         return refine.Refinement(self._refiner, pixels, tiles)
 
@@ -201,15 +201,24 @@ class Model:
         """Yields the quantized latents from top to bottom, int32 `[rows, width, filters]`."""
         height, width = tiling.latent_size(pixels)
         rows, cols = tiling.tiles(height, width, sum(tiling.ANALYSIS_CONTEXT))
+
+        def jobs():
+            for top, bottom in rows:
+                y0, y1 = tiling.widen(top, bottom, height, tiling.ANALYSIS_CONTEXT)
+                source = pixels[STRIDE * y0 : STRIDE * y1]
+                for left, right in cols:
+                    x0, x1 = tiling.widen(left, right, width, tiling.ANALYSIS_CONTEXT)
+                    inside = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
+                    yield source[:, STRIDE * x0 : STRIDE * x1], inside
+
+        def transform(tile, inside):
+            return self.runtime.analyze(tile)[inside]
+
+        made = tiling.side_by_side(transform, jobs())
         for top, bottom in rows:
-            y0, y1 = tiling.widen(top, bottom, height, tiling.ANALYSIS_CONTEXT)
-            source = pixels[STRIDE * y0 : STRIDE * y1]
             latents = np.empty([bottom - top, width, self.num_latents], np.int32)
             for left, right in cols:
-                x0, x1 = tiling.widen(left, right, width, tiling.ANALYSIS_CONTEXT)
-                tile = self.runtime.analyze(source[:, STRIDE * x0 : STRIDE * x1])
-                latents[:, left:right] = tile[top - y0 : bottom - y0, left - x0 : right - x0]
-            del source, tile
+                latents[:, left:right] = next(made)
             yield latents
             del latents
 
@@ -241,23 +250,32 @@ class Model:
         height, width = contents.latent_size
         source = LatentReader(self, contents, [] if lost is None else lost)
         rows, cols = tiling.tiles(height, width, sum(tiling.SYNTHESIS_CONTEXT))
+
+        def jobs():
+            for top, bottom in rows:
+                y0, y1 = tiling.widen(top, bottom, height, tiling.SYNTHESIS_CONTEXT)
+                latents = source.read(y0, y1)
+                if source.lost and not salvage:
+                    raise DamagedError(
+                        f"Slice {source.lost[0] + 1} of {contents.num_slices} holds no valid data.",
+                        source.lost,
+                    )
+                for left, right in cols:
+                    x0, x1 = tiling.widen(left, right, width, tiling.SYNTHESIS_CONTEXT)
+                    inside = slice(STRIDE * (top - y0), None), slice(STRIDE * (left - x0), None)
+                    yield latents[:, x0:x1], inside
+
+        def transform(tile, inside):
+            return self.runtime.synthesize(tile)[inside]
+
+        made = tiling.side_by_side(transform, jobs())
         for top, bottom in rows:
-            y0, y1 = tiling.widen(top, bottom, height, tiling.SYNTHESIS_CONTEXT)
-            latents = source.read(y0, y1)
-            if source.lost and not salvage:
-                raise DamagedError(
-                    f"Slice {source.lost[0] + 1} of {contents.num_slices} holds no valid data.",
-                    source.lost,
-                )
             below = min(STRIDE * bottom, contents.height)
             band = np.empty([below - STRIDE * top, contents.width, contents.channels], np.uint8)
             for left, right in cols:
-                x0, x1 = tiling.widen(left, right, width, tiling.SYNTHESIS_CONTEXT)
-                tile = self.runtime.synthesize(latents[:, x0:x1])
-                tile = tile[STRIDE * (top - y0) :, STRIDE * (left - x0) :]
                 target = band[:, STRIDE * left : STRIDE * right]
-                target[:] = tile[: target.shape[0], : target.shape[1]]
-            del latents, tile, target
+                target[:] = next(made)[: target.shape[0], : target.shape[1]]
+            del target
             yield band
             del band
 

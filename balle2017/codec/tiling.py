@@ -8,14 +8,22 @@ Where a tile ends at the picture's border, it sees the padding that the whole
 picture sees.
 """
 
+import collections
+import concurrent.futures
+import itertools
+
 from balle2017.model import network
 
 # Latents before and after a tile that its own latents, or pixels, depend on.
 ANALYSIS_CONTEXT = network.context()
 SYNTHESIS_CONTEXT = ANALYSIS_CONTEXT[::-1]
-# Latents in a tile with its context: about a megapixel, some 200 MB of activations.
-_TILE_SIDE = 64
-_TILE_AREA = _TILE_SIDE**2
+# Tiles of a picture that are transformed at the same time. While one waits for the last thread of an
+# op, the other keeps the cores busy, and both do while slices are coded or rows are read and written.
+_SIDE_BY_SIDE = 2
+# Latents in a tile with its context: about half a megapixel, some 100 MB of activations.
+_TILE_SIDE = 48
+# Tiles that are refined one by one, and so can be larger.
+REFINED_SIDE = 64
 # Latents in a row of tiles, of which pixels and latents are in memory: tiles of wide pictures are flat.
 _BAND_AREA = 2**15
 _MIN_TILE_SIDE = 16
@@ -28,17 +36,19 @@ def latent_size(pixels):
     return tuple(-(-side // network.STRIDE) for side in pixels.shape[:2])
 
 
-def tiles(height, width, context):
+def tiles(height, width, context, side=None):
     """Divides latents into rows and columns of tiles: two lists of `(begin, end)`.
 
-    With their context tiles are squares of `_TILE_SIDE`, or as long as the
-    area allows where a picture is narrower, or flat where it is very wide.
+    With their context tiles are squares of `side` (default: `_TILE_SIDE`), or as long
+    as the area allows where a picture is narrower, or flat where it is very wide.
     """
-    if height * width <= _TILE_AREA:
+    side = side or _TILE_SIDE
+    area = side**2
+    if height * width <= area:
         return [(0, height)], [(0, width)]
-    side = min(_TILE_SIDE, max(_MIN_TILE_SIDE, _BAND_AREA // width))
-    rows = min(height, max(side, _TILE_AREA // width))
-    cols = min(width, _TILE_AREA // rows)
+    side = min(side, max(_MIN_TILE_SIDE, _BAND_AREA // width))
+    rows = min(height, max(side, area // width))
+    cols = min(width, area // rows)
     return _divide(height, rows, context), _divide(width, cols, context)
 
 
@@ -52,3 +62,32 @@ def _divide(size, tile, context):
 def widen(begin, end, size, context):
     """A range of latents with its context, as far as there are any."""
     return max(begin - context[0], 0), min(end + context[1], size)
+
+
+def side_by_side(function, jobs):
+    """Yields `function(*job)` for each of an iterable of jobs, in order, and runs a few at the same time.
+
+    The next job is made in the caller's thread while those before it run; all that is ever kept
+    are a few jobs and results.
+    """
+    jobs = iter(jobs)
+    first = list(itertools.islice(jobs, 2))
+    if len(first) == 1:
+        # Most pictures are a single tile, which needs no other thread.
+        yield function(*first.pop())
+        return
+    running = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        try:
+            running.extend(pool.submit(function, *job) for job in first)
+            del first
+            for job in jobs:
+                running.append(pool.submit(function, *job))
+                del job
+                if len(running) > _SIDE_BY_SIDE:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
