@@ -51,6 +51,8 @@ def main(argv=None):
             return _complain(f"There are no files {args.input}.")
         print(f"balle2017.beam: {_files(number)} to {args.command}", file=sys.stderr)
         number = pipeline.run(args.command, options, args.input, args.output, args.overwrite, beam_args)
+    except pipeline.RunnerError as error:
+        return _complain(error)
     except (BeamIOError, ValueError) as error:
         return _complain(f"Files cannot be listed or written ({error}).")
     if number:

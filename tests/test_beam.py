@@ -1,6 +1,11 @@
-"""The Beam pipeline on the local runner: the same bytes as the command."""
+"""The Beam pipeline, on the local runner and on Dask: the same bytes as the command."""
 
+import os
 import pathlib
+import subprocess
+import sys
+import threading
+import time
 
 from PIL import Image
 import pytest
@@ -72,3 +77,72 @@ def test_existing_outputs_are_left(pictures, tiny_models_dir):
     assert beam.main(args) == 0 and mine.read_bytes() == b"mine"
     assert len(list((pictures / "out").rglob("*.tfci"))) == 3
     assert beam.main([*args, "--overwrite"]) == 0 and mine.read_bytes() != b"mine"
+
+
+def test_a_runner_that_is_not_there_is_named(pictures, tiny_models_dir, capsys):
+    from balle2017 import beam
+
+    args = ["compress", "--model", "tiny-1", "--models_dir", str(tiny_models_dir)]
+    args += ["--input", f"{pictures}/in/**.png", "--output", f"{pictures}/out"]
+    assert beam.main([*args, "--runner", "NoRunner"]) == 2
+    assert "NoRunner" in capsys.readouterr().err
+    assert not (pictures / "out").exists()
+
+
+@pytest.fixture
+def dask_cluster(tmp_path):
+    """A scheduler and two workers on this machine: the arguments of Beam, and the workers' processes."""
+    pytest.importorskip("distributed", reason="needs pip install dask[distributed]")
+    root = pathlib.Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    file, processes = tmp_path / "scheduler.json", []
+
+    def start(program, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file), *arguments]
+        processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL))
+
+    start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    for name in ("one", "two"):
+        start("dask_worker", "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    yield ["--runner", "DaskRunner", "--dask_scheduler_file", str(file)], processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_dask_loses_a_worker_and_nothing_else(dask_cluster, tmp_path, tiny_models_dir, capsys):
+    from balle2017 import beam, tfci
+
+    arguments, workers = dask_cluster
+    for index in range(200):
+        path = tmp_path / "in" / ("sub" if index % 3 else "") / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph(40, 30 + index)).save(path)
+    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+    models, out = ["--models_dir", str(tiny_models_dir)], tmp_path / "out"
+    killed = []
+
+    def kill():
+        """Ends a worker in the middle, as a machine would that is switched off."""
+        while len(list(out.rglob("[!.]*.tfci"))) < 60:
+            time.sleep(0.05)
+        workers[1].kill()
+        killed.append(len(list(out.rglob("[!.]*.tfci"))))
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    run = ["compress", "--model", "tiny-1", "--input", f"{tmp_path}/in/**.png", "--output", str(out), *models]
+    assert beam.main([*run, *arguments]) == 1
+    thread.join(1)
+    assert killed and killed[0] < 200 and workers[0].poll() is None
+    assert capsys.readouterr().err.startswith("balle2017.beam: 1 files failed")
+    assert (out / "failures.tsv").read_text().splitlines() == [
+        f"{tmp_path}/in/bad.png\tIt is not a picture that Pillow can read."
+    ]
+    assert tfci.main(["compress", "tiny-1", f"{tmp_path}/in", "--out", f"{tmp_path}/cmd", *models]) == 1
+    expected = {p.relative_to(tmp_path / "cmd"): p for p in (tmp_path / "cmd").rglob("*.tfci")}
+    found = {p.relative_to(out): p for p in out.rglob("*") if p.is_file() and p.name != "failures.tsv"}
+    # Nothing unfinished is left either.
+    assert set(found) == set(expected) and len(found) == 200
+    for name, path in expected.items():
+        assert found[name].read_bytes() == path.read_bytes()

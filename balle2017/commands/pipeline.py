@@ -1,11 +1,15 @@
 """The conversion of many files as an Apache Beam pipeline."""
 
+import argparse
+import hashlib
 import io
 import posixpath
 import shutil
+import uuid
 
 import apache_beam as beam
 from apache_beam.io import fileio
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -16,6 +20,12 @@ from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
 
 FAILURES = "failures.tsv"
+# Files that a Dask worker converts as one task.
+_DASK_PARTITION = 8
+
+
+class RunnerError(ValueError):
+    """There is no such runner, or what it needs is not installed; the message is Beam's."""
 
 
 def count(pattern):
@@ -42,32 +52,96 @@ def run(command, options, pattern, output, overwrite, beam_args):
       How many files failed.
 
     Raises:
+      RunnerError: If Beam has no such runner here.
       apache_beam.io.filesystem.BeamIOError: If files cannot be listed or written.
     """
-    pipeline = beam.Pipeline(options=PipelineOptions(beam_args, save_main_session=False))
-    failures = (
-        pipeline
-        | fileio.MatchFiles(pattern)
-        | beam.Reshuffle()
-        | fileio.ReadMatches()
-        | beam.ParDo(Convert(command, options, pattern, output, overwrite))
-    )
-    name, suffix = posixpath.splitext(FAILURES)
-    failures | beam.io.WriteToText(posixpath.join(output, name), suffix, shard_name_template="")
-    pipeline.run().wait_until_finish()
-    with FileSystems.open(posixpath.join(output, FAILURES)) as file:
-        return len(file.read().splitlines())
+    pipeline = _make_pipeline(beam_args)
+    run_name = uuid.uuid4().hex[:8]
+    found = pipeline | _matches(pattern, pipeline) | beam.Reshuffle() | fileio.ReadMatches()
+    found | beam.ParDo(Convert(command, options, pattern, output, overwrite, run_name))
+    try:
+        pipeline.run().wait_until_finish()
+        return _collect_failures(output, run_name)
+    finally:
+        # What workers have left that did not end by themselves.
+        _delete(_list(posixpath.join(output, f"**{_part(run_name)}*")))
+
+
+def _make_pipeline(beam_args):
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner")
+    found, others = parser.parse_known_args(beam_args)
+    try:
+        if found.runner == "DaskRunner":
+            # Beam does not know it by this name, and it takes no option that is not its own.
+            from apache_beam.runners.dask.dask_runner import DaskRunner
+
+            return beam.Pipeline(DaskRunner(), PipelineOptions(others))
+        return beam.Pipeline(options=PipelineOptions(beam_args, save_main_session=False))
+    except (ValueError, ImportError) as error:
+        raise RunnerError(str(error)) from None
+
+
+def _matches(pattern, pipeline):
+    """The transform that lists the files."""
+    if type(pipeline.runner).__name__ != "DaskRunner":
+        return fileio.MatchFiles(pattern)
+    # This runner ignores Reshuffle, so all that the pattern stands for would stay with one worker.
+    # What a pipeline begins with it does divide, though less finely than pictures need.
+    from apache_beam.runners.dask.dask_runner import DaskOptions
+
+    options = pipeline.options.view_as(DaskOptions)
+    if not (options.npartitions or options.partition_size):
+        options.partition_size = _DASK_PARTITION
+    return beam.Create(FileSystems.match([pattern])[0].metadata_list)
+
+
+def _collect_failures(output, run_name):
+    """Makes `FAILURES` of the files that `Convert` wrote; returns the number of its lines.
+
+    Beam's own way to write one file has a side input, for which Dask's runner does all work twice.
+    """
+    paths, lines = _list(posixpath.join(output, f"{_failed(run_name)}*")), []
+    for path in paths:
+        with FileSystems.open(path) as file:
+            lines.append(file.read())
+    _make_folder(output)
+    with FileSystems.create(posixpath.join(output, FAILURES), "text/plain") as file:
+        file.write(b"".join(sorted(lines)))
+    _delete(paths)
+    return len(lines)
+
+
+def _list(pattern):
+    return [found.path for found in FileSystems.match([pattern])[0].metadata_list]
+
+
+def _delete(paths):
+    if paths:
+        FileSystems.delete(paths)
+
+
+def _part(run_name):
+    """How the names of unfinished outputs begin."""
+    return f".part-{run_name}-"
+
+
+def _failed(run_name):
+    """How the names of files begin that hold the failure of one input."""
+    return f".failed-{run_name}-"
 
 
 class Convert(beam.DoFn):
-    """Converts one file; yields `input<tab>sentence` if that fails.
+    """Converts one file, or writes a file that says `input<tab>sentence` where that fails.
 
-    Each worker process loads a model once, when the first file needs it.
+    Each worker process loads a model once, when the first file needs it. A bundle may be worked on more
+    than once, by workers that know nothing of each other: all that is written is the same each time.
     """
 
-    def __init__(self, command, options, pattern, output, overwrite):
+    def __init__(self, command, options, pattern, output, overwrite, run_name):
         self.command = command
         self.overwrite = overwrite
+        self.run_name = run_name
         self.options = options
         # What the glob leaves open is repeated in the output.
         self.root = posixpath.dirname(pattern.split("*")[0].split("?")[0].split("[")[0])
@@ -81,7 +155,7 @@ class Convert(beam.DoFn):
         target = self._target(path)
         # Also of a bundle that is tried again.
         if not self.overwrite and FileSystems.exists(target):
-            return
+            return ()
         try:
             data = file.read()
             if self.command == "compress":
@@ -89,9 +163,12 @@ class Convert(beam.DoFn):
             else:
                 result = convert.decompress(data, self.options)
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
-            yield f"{path}\t{error}"
-            return
-        self._write(target, result.file)
+            line = f"{path}\t{error}\n".encode()
+            name = _failed(self.run_name) + hashlib.sha256(path.encode()).hexdigest()
+            _write(posixpath.join(self.output, name), io.BytesIO(line), self.run_name)
+        else:
+            _write(target, result.file, self.run_name)
+        return ()
 
     def _target(self, path):
         name = path[len(self.root) :].lstrip("/") if path.startswith(self.root) else path
@@ -99,15 +176,20 @@ class Convert(beam.DoFn):
         rename = names.compressed if self.command == "compress" else names.decompressed
         return posixpath.join(self.output, rename(name, whole=True))
 
-    def _write(self, target, file):
-        folder, base = posixpath.split(target)
-        _make_folder(folder)
-        # Under a name of its own until it is whole; a bundle that is tried again replaces it.
-        temporary = posixpath.join(folder, ".part-" + base)
-        with FileSystems.create(temporary, "application/octet-stream") as out:
-            shutil.copyfileobj(file, out)
-        if FileSystems.exists(target):
-            FileSystems.delete([target])
+
+def _write(target, file, run_name):
+    """Writes a file, whole or not at all."""
+    folder, base = posixpath.split(target)
+    _make_folder(folder)
+    # Under a name of its own until it is whole, as another worker may be trying the same.
+    temporary = posixpath.join(folder, f"{_part(run_name)}{uuid.uuid4().hex}-{base}")
+    with FileSystems.create(temporary, "application/octet-stream") as out:
+        shutil.copyfileobj(file, out)
+    try:
+        FileSystems.rename([temporary], [target])
+    except BeamIOError:
+        # Not all file systems replace a file that is there.
+        FileSystems.delete([target])
         FileSystems.rename([temporary], [target])
 
 
