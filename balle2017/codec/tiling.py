@@ -21,14 +21,14 @@ SYNTHESIS_CONTEXT = ANALYSIS_CONTEXT[::-1]
 # op, the other keeps the cores busy, and both do while slices are coded or rows are read and written.
 _SIDE_BY_SIDE = 2
 # Latents in a tile with its context: about half a megapixel, some 100 MB of activations.
-_TILE_SIDE = 48
+_TILE_SIDE = 52
 # Tiles that are refined one by one, and so can be larger.
 REFINED_SIDE = 64
 # Latents in a row of tiles, of which pixels and latents are in memory: tiles of wide pictures are flat.
 _BAND_AREA = 2**15
 _MIN_TILE_SIDE = 16
 # Latent positions that go through the range coder at once.
-CODER_POSITIONS = 2**14
+CODER_POSITIONS = 2**13
 
 
 def latent_size(pixels):

@@ -173,10 +173,9 @@ class StockCoder(Coder):
         def decode_group(group, state, row):
             """Goes through a group of channels, for the time being without escape codes."""
             values = []
-            for table in zip(
-                tf.unstack(upper[group]), tf.unstack(bounds[group]), tf.unstack(thresholds[group])
-            ):
-                value, state = decode_step(state, refills, *table, row)
+            tables = [tf.unstack(table[group]) for table in (upper, *bounds, thresholds)]
+            for shifted, low, high, threshold in zip(*tables):
+                value, state = decode_step(state, refills, shifted, (low, high), threshold, row)
                 values.append(value)
             return _within_row(tf.concat(values, 0), row, width), state
 
@@ -188,7 +187,7 @@ class StockCoder(Coder):
                     state,
                     refills,
                     upper[group, channel],
-                    bounds[group, channel],
+                    [bound[group, channel] for bound in bounds],
                     thresholds[group, channel],
                     row,
                 )
@@ -252,7 +251,7 @@ class StockCoder(Coder):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
             threshold = tf.constant(DIGIT, tf.float64)
-            value, after = decode_step(start, refills, upper[0], bounds[0], threshold, row)
+            value, after = decode_step(start, refills, upper[0], [b[0] for b in bounds], threshold, row)
             value = tf.cast(_within_row(value, row, width), tf.float64)
             state = State(*(tf.where(active, new, old) for new, old in zip(after, state)))
             return position + 1, classes.write(position, value), state, value + 1
@@ -304,16 +303,15 @@ def _search_tables(table):
 
     Returns:
       float64 `[..., 1, rows * values]`, upper ends of intervals, to which the
-      number of their row is added; float64 `[..., 2, rows * values]`, both
-      ends; the number of values in a row.
+      number of their row is added; lower and upper ends, each float64
+      `[..., rows * values]`; the number of values in a row.
     """
     *shape, rows, size = table.shape
     edges = tf.cast(tf.constant(table), tf.float64) / DIGIT
-    both = tf.stack([edges[..., :-1], edges[..., 1:]], len(shape))
     shifted = edges[..., 1:] + np.arange(rows)[:, np.newaxis]
     return (
         tf.reshape(shifted, [*shape, 1, rows * (size - 1)]),
-        tf.reshape(both, [*shape, 2, rows * (size - 1)]),
+        [tf.reshape(ends, [*shape, rows * (size - 1)]) for ends in (edges[..., :-1], edges[..., 1:])],
         size - 1,
     )
 

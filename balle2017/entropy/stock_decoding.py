@@ -63,7 +63,8 @@ def decode_step(state, refills, upper, bounds, threshold, row=None):
     quotient = state.distance / state.size
     quotient = quotient if row is None else quotient + row
     value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=quotient)
-    low, high = tf.unstack(tf.floor(state.size * tf.gather(bounds, value, axis=1)))
+    # One by one, since an op on two shapes takes several times as long.
+    low, high = (tf.floor(state.size * tf.gather(bound, value)) for bound in bounds)
     size, distance = high - low, state.distance - low
     small = tf.cast(size <= threshold, tf.int32)
     scale = tf.gather(tf.constant([1, DIGIT], tf.float64), small)
@@ -77,7 +78,7 @@ def _decode_bit(state, refills, limits, mask):
     """Decodes a bit of escape codes in the lanes of `mask`: int32 `[1, lanes]`, `State`."""
     start = state._replace(pointer=tf.minimum(state.pointer, limits))
     upper = tf.constant([[0.5, 1.0]], tf.float64)
-    bounds = tf.constant([[0.0, 0.5], [0.5, 1.0]], tf.float64)
+    bounds = [tf.constant(bound, tf.float64) for bound in ([0.0, 0.5], [0.5, 1.0])]
     bit, after = decode_step(start, refills, upper, bounds, tf.constant(DIGIT, tf.float64))
     return bit, State(*(tf.where(mask, new, old) for new, old in zip(after, state)))
 

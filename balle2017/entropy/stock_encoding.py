@@ -11,17 +11,16 @@ DIGIT = 2.0**16
 def interval_sizes(lower, upper):
     """Sizes of the encoder's interval before each step: float64 `[steps, lanes]`, as the bounds."""
     shape = tf.shape(lower)
-    bounds = tf.reshape(tf.stack([lower, upper], 1), [-1, UNROLL, 2, shape[1]])
-    iterations = tf.shape(bounds)[0]
+    low, high = (tf.reshape(bound, [-1, UNROLL, shape[1]]) for bound in (lower, upper))
+    iterations = tf.shape(low)[0]
 
     def iterate(index, sizes, size):
         before = []
-        for pair in tf.unstack(bounds[index]):
+        for step_low, step_high in zip(tf.unstack(low[index]), tf.unstack(high[index])):
             before.append(size)
-            low, high = tf.unstack(tf.floor(size * pair))
-            size = high - low
-            small = tf.cast(size <= DIGIT, tf.int32)
-            size *= tf.gather(tf.constant([1, DIGIT], tf.float64), small)
+            size = tf.floor(size * step_high) - tf.floor(size * step_low)
+            # 2^16 up to that size, and 1 above. A comparison and a choice would take longer.
+            size *= tf.maximum(tf.minimum((DIGIT + 1 - size) * DIGIT, DIGIT), 1)
         return index + 1, sizes.write(index, tf.stack(before)), size
 
     sizes = tf.TensorArray(tf.float64, iterations, element_shape=[UNROLL, None])
