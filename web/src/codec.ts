@@ -8,6 +8,8 @@ import { Transform } from "./transforms";
 
 // What a page can hold several times; the commands go further.
 const MAX_PIXELS = 50_000_000;
+// No browser's canvas is larger for sure.
+const MAX_SIDE = 32767;
 // Halves of models that stay ready.
 const MAX_LOADED = 8;
 
@@ -47,9 +49,11 @@ interface Loaded {
 const loaded = new Map<string, Promise<Loaded>>();
 
 export function checkSize(width: number, height: number) {
-  if (width * height > MAX_PIXELS) {
+  const limit =
+    width * height > MAX_PIXELS ? `${MAX_PIXELS} pixels` : Math.max(width, height) > MAX_SIDE && `${MAX_SIDE} a side`;
+  if (limit) {
     throw new Sentence(
-      `The picture is too large for a page (${width}×${height}, more than ${MAX_PIXELS} pixels);` +
+      `The picture is too large for a page (${width}×${height}, more than ${limit});` +
         " the command balle2017 takes it.",
     );
   }
