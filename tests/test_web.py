@@ -27,8 +27,8 @@ from balle2017.evaluation import metrics
 from balle2017.saved_model import stored_arrays
 from balle2017.web.server import address, make_server
 from balle2017.web.site import STATIC, Site
-from helpers.pictures import photograph
 from helpers.files import lying_header, sealed
+from helpers.pictures import photograph
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
