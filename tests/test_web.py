@@ -172,7 +172,11 @@ def test_latents_become_the_same_bytes(browser, models_dir):
     for data in files(models_dir).values():
         contents = bitstream.unpack(data)
         contents.metadata = {}
-        latents = codec.load(contents.model, models_dir).decode_latents(contents)
+        model = codec.load(contents.model, models_dir)
+        if contents.fingerprint != model.fingerprint:
+            # Files of older versions are read, and no longer written.
+            continue
+        latents = model.decode_latents(contents)
         arguments = contents.model, encoded(latents.tobytes()), *contents.latent_size, contents.height, contents.width
         assert base64.b64decode(call(browser, script, *arguments)) == bitstream.pack(contents)
 
@@ -445,8 +449,8 @@ def test_the_server_serves_the_page_and_nothing_else(server):
 def test_the_command_writes_static_files(models_dir, tmp_path, capsys):
     out = tmp_path / "site"
     assert tfci.main(["web", "--models_dir", str(models_dir), "--out", str(out)]) == 0
-    assert "4 models" in capsys.readouterr().out
     site = Site(models_dir)
+    assert f"{len(site.index['models'])} models" in capsys.readouterr().out
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert written == {*site.files, "models.json"}
     assert all((out / path).read_bytes() == site.contents(path) for path in written)
