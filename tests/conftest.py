@@ -23,7 +23,7 @@ def tiny_rate_point():
 
 # What trains, exports and serves.
 WHOLE_FILES_NEED_IT = """
-client competing_prior conditioning data elsewhere export model prior rate_points refine stock_coder
+client competing_prior conditioning data elsewhere experiments export model prior rate_points refine stock_coder
 stored_arrays train transforms
 """.split()
 

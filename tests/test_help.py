@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from helpers.requirements import NEEDS_TENSORFLOW
+
 ROOT = pathlib.Path(__file__).parents[1]
 # Programs with the sources of their flags, and the words that make them print their help.
 DOORS = {
@@ -66,6 +68,8 @@ def check(sources, text):
 
 @pytest.mark.parametrize("module", DOORS)
 def test_doors(module):
+    if module == "balle2017.train":
+        pytest.importorskip("tensorflow_compression", reason=NEEDS_TENSORFLOW)
     sources, words = DOORS[module]
     check(sources, "\n".join(help_of(["-m", module], *of_command) for of_command in words))
 
