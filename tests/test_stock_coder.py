@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from balle2017.entropy.coder import units_of_sizes
 from balle2017.entropy.stock_coder import StockCoder
-from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tables import CodingTables, bin_units
 from balle2017.entropy.tfc_coder import TfcCoder
 from helpers.rate_points import random_cdf, random_class_cdfs
 
@@ -53,6 +54,12 @@ def slice_counts(positions, slice_length):
     counts = np.full(-(-positions // slice_length), slice_length, np.int32)
     counts[-1] -= counts.sum() - positions
     return counts
+
+
+def test_bins_of_all_sizes_cost_the_same_in_a_graph():
+    sizes = np.arange(1, 2**CodingTables.PRECISION + 1, dtype=np.int32)
+    expected = bin_units(np.stack([np.zeros_like(sizes), sizes], 1))[:, 0]
+    np.testing.assert_array_equal(units_of_sizes(sizes), expected)
 
 
 @pytest.mark.parametrize("num_classes", [1, CodingTables.MAX_CLASSES])

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.coder import Coder
-from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tables import bin_bits
 from balle2017.model import network
 from balle2017.model.network import STRIDE
 from balle2017.model.operations import pad_to_multiple
@@ -395,10 +395,7 @@ class _Rate:
         num_latents = len(tables.cdfs)
         # An inactive channel is an escape that costs nothing, and takes no other value.
         silent = np.zeros([tables.num_classes, 1])
-        costs = [
-            silent if cdf is None else CodingTables.PRECISION - np.log2(np.diff(cdf))
-            for cdf in tables.cdfs
-        ]
+        costs = [silent if cdf is None else bin_bits(cdf) for cdf in tables.cdfs]
         sizes = np.array([cost.shape[1] for cost in costs], np.int32)
         starts = np.cumsum(sizes, dtype=np.int32) - sizes
         active = np.zeros(num_latents, bool)

@@ -11,10 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.graph import join_strings, named_constants, split_strings
-from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tables import UNITS, CodingTables, bin_units
 
-# Bits are counted in these units, as integers: a sum is then the same in any order.
-_BIT = 2**10
 # Positions whose classes are chosen at once.
 _CHOSEN_AT_ONCE = 2048
 
@@ -51,6 +49,8 @@ class Coder:
         self._begins = (np.cumsum(sizes) - sizes + 1).astype(np.int32)
         self._class_size = int(np.sum(sizes))
         self._class_begin = self.num_classes * self._class_size + 1
+        # What the classes cost after each row of `CodingTables.class_cdfs`, int32 `[K + 1, K]`.
+        self._class_bits = None if self.num_classes == 1 else np.int32(bin_units(tables.class_cdfs))
         # All of them, so that the tables can be read back from the graph.
         arrays = {
             "coder/active_channels": tables.active,
@@ -128,8 +128,8 @@ class Coder:
         if self.num_classes == 1 or not self.active.size:
             return tf.zeros_like(latents[:, 0]), tf.zeros_like(latents[:, 0], tf.float32)
         classes = self._choose_classes(self._symbols(latents), counts)
-        bits = tf.gather(self._class_bits(), self._class_rows(classes, self._is_first(counts)))
-        return classes, tf.cast(tf.gather(bits, classes, batch_dims=1), tf.float32) / _BIT
+        bits = tf.gather(self._class_bits, self._class_rows(classes, self._is_first(counts)))
+        return classes, tf.cast(tf.gather(bits, classes, batch_dims=1), tf.float32) / UNITS
 
     def _symbols(self, latents):
         return tf.gather(latents, self.active, axis=1) - self._offsets
@@ -137,12 +137,12 @@ class Coder:
     def _choose_classes(self, symbols, counts):
         if self.num_classes == 1:
             return tf.zeros_like(symbols[:, 0])
-        bits, class_bits = self._symbol_bits(symbols), self._class_bits()
+        bits, class_bits = self._symbol_bits(symbols), self._class_bits
         is_first = self._is_first(counts)
         # Behind the last position nothing follows, as behind the last of any slice.
         is_last = tf.concat([is_first[1:], [True]], 0)
         classes = tf.argmin(bits + class_bits[0], 1, tf.int32)
-        onwards = tf.pad(tf.transpose(class_bits[1:]), [[0, 1], [0, 0]])
+        onwards = np.pad(class_bits[1:].T, [[0, 1], [0, 0]])
         odd = tf.equal(tf.range(tf.size(classes)) % 2, 1)
         # A class has a say in what the next one costs: each is chosen again between its neighbours.
         for chosen in (odd, ~odd, odd, ~odd):
@@ -153,14 +153,14 @@ class Coder:
         return classes
 
     def _symbol_bits(self, symbols):
-        """What the symbols of each position cost in each class, int32 `[positions, K]`, in `_BIT`.
+        """What the symbols of each position cost in each class, int32 `[positions, K]`, in `tables.UNITS`.
 
         Escape codes are left out, as they cost the same in all classes.
         """
         rows = tf.reshape(
             self._lookup()[: self.num_classes * self._class_size], [self.num_classes, -1]
         )
-        cost = _bits(rows[:, 1:] - rows[:, :-1])
+        cost = units_of_sizes(rows[:, 1:] - rows[:, :-1])
         # Most latents are zero, so only what others cost more or less has to be looked up.
         zero = np.clip(-self._offsets, 0, self._escapes) + self._begins
         zero_cost = tf.gather(cost, zero, axis=1)
@@ -184,11 +184,6 @@ class Coder:
         bits = tf.reshape(bits, [-1, self.num_classes])[:positions]
         return bits + tf.reduce_sum(zero_cost, 1)
 
-    def _class_bits(self):
-        """Costs of the classes after each row of `CodingTables.class_cdfs`, int32 `[K + 1, K]`."""
-        rows = tf.reshape(self._lookup()[self._class_begin - 1 :], [self.num_classes + 1, -1])[:, 1:]
-        return _bits(rows[:, 1:] - rows[:, :-1])
-
     @staticmethod
     def _is_first(counts):
         """Which positions are the first of their slice, bool `[positions]`."""
@@ -211,8 +206,8 @@ class Coder:
         raise NotImplementedError
 
 
-def _bits(frequencies):
-    """What bins of these integer sizes cost, int32 in units of `_BIT`."""
+def units_of_sizes(frequencies):
+    """`tables.bin_units` of bins of these integer sizes, int32, in the graph: stored, they would double its tables."""
     # With float32, logarithms differ between processors and libraries enough to round otherwise.
     share = tf.cast(tf.maximum(frequencies, 1), tf.float64) / 2.0**CodingTables.PRECISION
-    return tf.cast(tf.round(tf.math.log(share) * (-_BIT / np.log(2))), tf.int32)
+    return tf.cast(tf.round(tf.math.log(share) * (-UNITS / np.log(2))), tf.int32)

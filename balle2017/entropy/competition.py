@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from balle2017.entropy.fitting import quantized_cdf
-from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tables import CodingTables, bin_shares
 
 # Positions from which the classes are found.
 _SAMPLE = 2**17
@@ -39,7 +39,7 @@ def competing_tables(tables, images, num_classes, iterations=12, confidence=100.
         return tables
     channels = [tables.cdfs[channel][0] for channel in tables.active]
     sizes = np.array([len(cdf) - 1 for cdf in channels])
-    shared = np.concatenate([np.diff(cdf) for cdf in channels]) / 2.0**CodingTables.PRECISION
+    shared = np.concatenate([bin_shares(cdf) for cdf in channels])
     begins = np.cumsum(sizes) - sizes
     # What nearly all latents are: counts of it follow from those of all other values.
     zero = begins + np.clip(-tables.offsets[tables.active], 0, sizes - 1)
@@ -110,9 +110,9 @@ def merged_tables(tables):
     """The single set of tables that all classes make together, each by its share of the positions."""
     if tables.class_cdfs is None:
         return tables
-    share = np.diff(tables.class_cdfs[0]) / 2.0**CodingTables.PRECISION
+    share = bin_shares(tables.class_cdfs[0])
     cdfs = [
-        None if cdf is None else quantized_cdf(share @ np.diff(cdf) / 2.0**CodingTables.PRECISION)[np.newaxis]
+        None if cdf is None else quantized_cdf(share @ bin_shares(cdf))[np.newaxis]
         for cdf in tables.cdfs
     ]
     return CodingTables(tables.offsets, cdfs, tables.constants)

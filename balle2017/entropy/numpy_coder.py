@@ -15,11 +15,10 @@ import numpy as np
 
 from balle2017.entropy.numpy_decoding import DecoderTables, decode_lanes
 from balle2017.entropy.numpy_encoding import DIGIT, escape_codes, write_digits
+from balle2017.entropy.tables import bin_units
 
 # An encoder takes some hundred bytes of memory for each.
 _SYMBOLS_AT_ONCE = 2**20
-# Bits are counted in these units, as integers: a sum is then the same in any order.
-_BIT = 2**10
 
 
 class NumpyCoder:
@@ -91,7 +90,7 @@ class NumpyCoder:
         """Classes int64 `[positions]`, as `coder.Coder.choose_classes` chooses them."""
         if self._num_classes == 1:
             return np.zeros(len(symbols), np.int64)
-        bits, class_bits = self._symbol_bits(symbols), _bits(np.diff(self._class_cdfs))
+        bits, class_bits = self._symbol_bits(symbols), bin_units(self._class_cdfs)
         is_first = _is_first(counts)
         # Behind the last position nothing follows, as behind the last of any slice.
         is_last = np.append(is_first[1:], True)
@@ -106,13 +105,13 @@ class NumpyCoder:
         return classes
 
     def _symbol_bits(self, symbols):
-        """What the symbols of each position cost in each class, int64 `[positions, K]`, in `_BIT`.
+        """What the symbols of each position cost in each class, int64 `[positions, K]`, in `tables.UNITS`.
 
         Escape codes are left out, as they cost the same in all classes.
         """
         bits = np.zeros([len(symbols), self._num_classes], np.int64)
         for column, escape, offset, cdf in zip(symbols.T, self._escapes, self._offsets, self._cdfs):
-            cost = _bits(np.diff(cdf)).T
+            cost = bin_units(cdf).T
             # Most latents are zero, so only what others cost more or less has to be looked up.
             zero = np.clip(-offset, 0, escape)
             cells = np.where((column >= 0) & (column < escape), column, escape)
@@ -170,12 +169,6 @@ class NumpyCoder:
             lower[rows, lanes] = begin / DIGIT
             upper[rows, lanes] = end / DIGIT
         return lower, upper, sizes
-
-
-def _bits(frequencies):
-    """What bins of these integer sizes cost, int64 in units of `_BIT`."""
-    share = np.maximum(frequencies, 1) / DIGIT
-    return np.rint(np.log(share) * (-_BIT / np.log(2))).astype(np.int64)
 
 
 def _slice_counts(num_positions, slice_length):

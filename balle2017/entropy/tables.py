@@ -7,6 +7,8 @@ import numpy as np
 
 # No symbol of a real slice is so far from its table; tfc's encoder does not end beyond 2**30.
 MAX_SYMBOL = 2**24
+# Classes are chosen by bits in these units, as integers: a sum is then the same in any order.
+UNITS = 2**10
 
 
 @dataclasses.dataclass
@@ -63,6 +65,21 @@ class CodingTables:
         return np.concatenate(rows)
 
 
+def bin_shares(cdfs):
+    """The probability of each bin of cumulative distributions int `[..., bins + 1]`, float64 `[..., bins]`."""
+    return np.diff(cdfs) / 2.0**CodingTables.PRECISION
+
+
+def bin_bits(cdfs):
+    """What each bin of cumulative distributions int `[..., bins + 1]` costs in bits, float64 `[..., bins]`."""
+    return CodingTables.PRECISION - np.log2(np.diff(cdfs))
+
+
+def bin_units(cdfs):
+    """`bin_bits` in `UNITS` of a bit, int64 `[..., bins]`."""
+    return np.rint(UNITS * bin_bits(cdfs)).astype(np.int64)
+
+
 def table_bits(tables, latents, classes=None):
     """Bits that tables spend on latents, coded as one slice; escapes' own bits are not included.
 
@@ -74,16 +91,15 @@ def table_bits(tables, latents, classes=None):
     Returns:
       Total in bits, a float.
     """
-    cost = lambda cdfs: CodingTables.PRECISION - np.log2(np.diff(cdfs))
     classes = np.zeros(len(latents), int) if classes is None else classes
     total = 0.0
     for channel in tables.active:
-        bits = cost(tables.cdfs[channel])
+        bits = bin_bits(tables.cdfs[channel])
         escape = bits.shape[1] - 1
         symbols = latents[:, channel] - tables.offsets[channel]
         bins = np.where((symbols < 0) | (symbols > escape), escape, symbols)
         total += float(bits[classes, bins].sum())
     if tables.class_cdfs is not None:
         rows = np.concatenate([[0], 1 + classes[:-1]])
-        total += float(cost(tables.class_cdfs)[rows, classes].sum())
+        total += float(bin_bits(tables.class_cdfs)[rows, classes].sum())
     return total
