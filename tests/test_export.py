@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from balle2017.container import bitstream
 from balle2017.export import main
+from balle2017.model.weights import Transform
+from balle2017.saved_model.arrays import transform_constants
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import RUNTIMES, export
 from helpers.rate_points import random_rate_point
@@ -26,6 +28,19 @@ TESTS = pathlib.Path(__file__).parent
 @pytest.fixture(scope="module")
 def pairs(tiny_models_dir, tiny_stock_dir):
     return dict(zip(RUNTIMES, (Pair(tiny_models_dir / "tiny-1"), Pair(tiny_stock_dir / "tiny-1"))))
+
+
+def test_large_kernels_are_themselves_in_a_graph():
+    kernel = np.random.default_rng(0).normal(size=[5, 5, 40, 41]).astype(np.float16)
+    weights = transform_constants("analysis", Transform([np.float32(kernel)], [np.ones(41, np.float32)], [], []))
+
+    @tf.function
+    def given():
+        assert weights().kernels[0].shape == kernel.shape
+        return weights().kernels[0]
+
+    assert given().dtype == tf.float32
+    np.testing.assert_array_equal(given(), kernel)
 
 
 def test_rate_point_comes_back(tiny_rate_point, tiny_models_dir):
