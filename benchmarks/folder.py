@@ -24,9 +24,7 @@ def main():
     parser.add_argument("--models_dir", help="folder of models")
     parser.add_argument("--photographs", default=PHOTOGRAPHS, help="glob of pictures")
     parser.add_argument("--number", type=int, default=120, help="pictures in the folder")
-    parser.add_argument(
-        "--single", type=int, default=6, help="pictures with a process of their own"
-    )
+    parser.add_argument("--single", type=int, default=6, help="pictures with a process of their own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="files at once")
     args = parser.parse_args()
     found = sorted(glob.glob(args.photographs))
@@ -52,8 +50,7 @@ def main():
             )
             alone = len(names) / seconds
             print(
-                f"{name:10}  folder {together:6.2f}/s   one process each {alone:6.2f}/s"
-                f"   ratio {together / alone:.1f}",
+                f"{name:10}  folder {together:6.2f}/s   one process each {alone:6.2f}/s   ratio {together / alone:.1f}",
                 flush=True,
             )
 

@@ -29,9 +29,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--models_dir", help="folder of models")
     parser.add_argument("--runtime", default="auto", help="as `balle2017 compress`")
-    parser.add_argument(
-        "--photographs", default=PHOTOGRAPHS, help="glob of pictures to put together"
-    )
+    parser.add_argument("--photographs", default=PHOTOGRAPHS, help="glob of pictures to put together")
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.4, 3, 6, 12, 25, 50, 100], help="sizes")
     parser.add_argument("--out", default="results/large_images", help="where figures and picture go")
     args = parser.parse_args()

@@ -103,9 +103,7 @@ class ReferenceCodec:
         latents = self._model.analysis(tf.cast(pixels[tf.newaxis], tf.float32)) + self._bias
         return self._entropy_model.compress(latents)[0], tf.shape(pixels)[:2], tf.shape(latents)[1:3]
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([], tf.string)] + 2 * [tf.TensorSpec([2], tf.int32)]
-    )
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)] + 2 * [tf.TensorSpec([2], tf.int32)])
     def decompress(self, string, shape, latents_shape):
         """Inverse of `compress`."""
         latents = self._entropy_model.decompress(string[tf.newaxis], latents_shape)

@@ -97,7 +97,9 @@ def measure(args):
     steps, counts = {}, {}
     tasks = {}
     for dtype in ("float32", "bfloat16"):
-        for direction, part in zip(("encode", "decode"), stages(model, rate_point, args.image, tf.dtypes.as_dtype(dtype))):
+        for direction, part in zip(
+            ("encode", "decode"), stages(model, rate_point, args.image, tf.dtypes.as_dtype(dtype))
+        ):
             for name, function, products in part:
                 tasks[f"{direction}|{name}|{dtype}"] = function
                 counts[f"{direction}|{name}"] = products
@@ -122,9 +124,10 @@ def make_contestants(args, rate_point, pixels, stock_dir):
 
     def pair(models_dir, arithmetic, runtime="tensorflow"):
         model = codec.load(args.model, models_dir, arithmetic, runtime)
-        return model.compress, lambda data: codec.decompress(
-            data, models_dir, arithmetic=arithmetic, runtime=runtime
-        ).pixels
+        return (
+            model.compress,
+            lambda data: codec.decompress(data, models_dir, arithmetic=arithmetic, runtime=runtime).pixels,
+        )
 
     reference = ReferenceCodec(rate_point)
     found = {
@@ -145,9 +148,7 @@ def make_contestants(args, rate_point, pixels, stock_dir):
             print(error, file=sys.stderr)
             continue
         quality, _ = baselines.match_size(other, pixels, size)
-        found[f"{other.label} (Pillow)"] = (
-            functools.partial(other.encode, quality=quality), other.decode
-        )
+        found[f"{other.label} (Pillow)"] = (functools.partial(other.encode, quality=quality), other.decode)
     if importlib.util.find_spec("compressai"):
         found["bmshj2018-factorized (CompressAI)"] = compressai_pair()
     return found
@@ -155,8 +156,8 @@ def make_contestants(args, rate_point, pixels, stock_dir):
 
 def compressai_pair():
     """CompressAI's model of the same structure with about the same rate."""
-    import torch
     from compressai.zoo import bmshj2018_factorized
+    import torch
 
     network = bmshj2018_factorized(quality=4, pretrained=True).eval()
 
@@ -176,6 +177,7 @@ def compressai_pair():
 
 def make_tasks(contestants, pixels, files, tf):
     """What takes turns: `encode|NAME` and `decode|NAME`, and matrix products for the limit."""
+
     def encode(name):
         files[name] = contestants[name][0](pixels)
 
@@ -211,7 +213,9 @@ def measure_commands(args, take_turns, progress):
             single[f"compress --runtime {runtime}"] = functools.partial(run, [*here[0], args.image, packed])
             single[f"decompress --runtime {runtime}"] = functools.partial(run, [*here[1], packed, unpacked])
             several[f"compress --runtime {runtime}, folder"] = functools.partial(run, [*here[0], folders[0], *outs[:2]])
-            several[f"decompress --runtime {runtime}, folder"] = functools.partial(run, [*here[1], folders[1], *outs[2:]])
+            several[f"decompress --runtime {runtime}, folder"] = functools.partial(
+                run, [*here[1], folders[1], *outs[2:]]
+            )
         seconds = take_turns(single, 2 if args.quick else 7, progress, warm_up=1)
         return {**seconds, **take_turns(several, 1 if args.quick else 3, progress, warm_up=0)}
 
@@ -239,9 +243,7 @@ def report(measured):
 
     seconds, lines = measured["seconds"], []
     cores = measured["background_cores"]
-    lines.append(
-        f"`{measured['model']}` on {measured['machine']}; one run, in turns, medians with their quartiles."
-    )
+    lines.append(f"`{measured['model']}` on {measured['machine']}; one run, in turns, medians with their quartiles.")
     if cores is not None:
         part = cores / os.cpu_count()
         lines[-1] += f" Others used {part:.0%} of the processor."
@@ -305,7 +307,8 @@ def per_pixel(measured):
     areas = measured["area"]
     for name in [n.partition("|")[2] for n in measured["seconds"]["small"] if n.startswith("encode|b")]:
         ratios = [
-            np.median(measured["seconds"]["large"][f"{d}|{name}"]) / areas["large"]
+            np.median(measured["seconds"]["large"][f"{d}|{name}"])
+            / areas["large"]
             / (np.median(measured["seconds"]["small"][f"{d}|{name}"]) / areas["small"])
             for d in ("encode", "decode")
         ]

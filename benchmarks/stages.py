@@ -57,7 +57,11 @@ def stages(model, rate_point, path, dtype):
     x = tf.cast(x, tf.float32)
     for operation in synthesis_operations(rate_point.synthesis, *form):
         is_kernel = operation.matrix.ndim == 4
-        name = f"{operation.name}: {_size(operation)}, ↑{operation.function.keywords['stride']}" if is_kernel else operation.name
+        name = (
+            f"{operation.name}: {_size(operation)}, ↑{operation.function.keywords['stride']}"
+            if is_kernel
+            else operation.name
+        )
         x = _add(decoding, name, operation.function, x, operation.matrix.size)
     _add(decoding, "rounding", lambda x: tf.saturate_cast(tf.round(x), tf.uint8), x)
     decoding.append(("PNG encoding", lambda: images.write(io.BytesIO(), pixels), 0))

@@ -13,8 +13,8 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf
 from absl import app, flags, logging
+import tensorflow as tf
 
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import RUNTIMES, export
@@ -51,10 +51,7 @@ def main(argv):
     medians = {key: 1000 * statistics.median(value) for key, value in times.items()}
     for runtime in RUNTIMES:
         encode, decode = medians[runtime, "encode"], medians[runtime, "decode"]
-        print(
-            f"{runtime:5}  encode {encode:6.1f} ms  decode {decode:6.1f} ms"
-            f"  sum {encode + decode:6.1f} ms"
-        )
+        print(f"{runtime:5}  encode {encode:6.1f} ms  decode {decode:6.1f} ms  sum {encode + decode:6.1f} ms")
     sums = [medians[runtime, "encode"] + medians[runtime, "decode"] for runtime in RUNTIMES]
     print(f"ratio  {sums[1] / sums[0]:.2f}  ({len(bitstream.numpy()[0])} bytes)")
 

@@ -42,7 +42,10 @@ def main():
 
     use_threads_well()
     images = tf.cast(tf.random.uniform([args.batch, args.size, args.size, 3], 0, 256), tf.uint8)
-    adam = lambda: tf.keras.optimizers.Adam(1e-4)
+
+    def adam():
+        return tf.keras.optimizers.Adam(1e-4)
+
     contenders = {"reference, float32, Adam": step_of(ReferenceModel(0.01, args.filters), adam(), images)}
     for arithmetic in ["float32"] + ["bfloat16"] * processor_has_bfloat16():
         for name in ("Adam", "SOAP"):
@@ -69,8 +72,14 @@ def main():
     for name, times in seconds.items():
         median = statistics.median(times)
         rows.append(
-            {"name": name, "seconds": median, "min": min(times), "max": max(times),
-             "megapixels_per_second": megapixels / median, "speed_up": base / median}
+            {
+                "name": name,
+                "seconds": median,
+                "min": min(times),
+                "max": max(times),
+                "megapixels_per_second": megapixels / median,
+                "speed_up": base / median,
+            }
         )
         print(
             f"{name:28s}{median:10.3f}{min(times):8.3f}–{max(times):7.3f}"

@@ -66,9 +66,7 @@ def main(argv):
         model = codec.load(name)
         single = competition.merged_tables(reading.load_rate_point(str(model.folder)).tables)
         images, tested = latents_of(model, training), latents_of(model, held_out)
-        columns.append(
-            [bits_per_pixel(competition.competing_tables(single, images, k), tested) for k in CLASSES]
-        )
+        columns.append([bits_per_pixel(competition.competing_tables(single, images, k), tested) for k in CLASSES])
         print(name, [f"{bpp:.4f}" for bpp, _ in columns[-1]], flush=True)
     for row, k in enumerate(CLASSES):
         cells = []

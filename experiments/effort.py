@@ -109,7 +109,10 @@ def table(rows, slowest):
 
 def target_table(records, target):
     """Markdown table of how near files come to the rates that are wanted."""
-    lines = ["| --target_bpp | files within 1 % | largest difference | PSNR (dB) | s an image |", "|---|---|---|---|---|"]
+    lines = [
+        "| --target_bpp | files within 1 % | largest difference | PSNR (dB) | s an image |",
+        "|---|---|---|---|---|",
+    ]
     for rate in target.qualities:
         group = [r for r in records if r["quality"] == rate]
         errors = [100 * (r["bpp"] / rate - 1) for r in group]

@@ -85,8 +85,11 @@ def main(argv):
     panels = [
         (grid[0, :each], mosaic(first, 16), "First filters of the analysis, 9×9×3, strongest first"),
         (grid[0, each:], mosaic(last, 16), "Last filters of the synthesis, 9×9×3, strongest first"),
-        (grid[1, :], mosaic(reach[:60, 8:72, 8:72], 15),
-         f"What a latent of {FLAGS.step:g} adds to a gray picture, 64×64 pixels, strongest first"),
+        (
+            grid[1, :],
+            mosaic(reach[:60, 8:72, 8:72], 15),
+            f"What a latent of {FLAGS.step:g} adds to a gray picture, 64×64 pixels, strongest first",
+        ),
     ]
     for place, picture, title in panels:
         axis = figure.add_subplot(place)

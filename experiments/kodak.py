@@ -8,8 +8,8 @@ from absl import flags
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
 from matplotlib import ticker  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
 import numpy as np  # noqa: E402
 
 from balle2017.evaluation import baselines, bd, measuring  # noqa: E402
@@ -38,7 +38,8 @@ def define_flags(picture=None):
     flags.DEFINE_string("images", str(ROOT.parent / "shared/images/kodak"), "Folder of the Kodak images.")
     flags.DEFINE_string("models_dir", None, "Folder of models; by default those that come with the package.")
     flags.DEFINE_string(
-        "results", str(ROOT / "results/kodak"), "Where measurements are kept: what is known is not measured again.")
+        "results", str(ROOT / "results/kodak"), "Where measurements are kept: what is known is not measured again."
+    )
     if picture:
         flags.DEFINE_string("out", str(ROOT / "docs/experiments" / picture), "The picture to write.")
 
@@ -46,7 +47,8 @@ def define_flags(picture=None):
 def define_measurements_flag():
     """The flag that names the document with all measured tables."""
     flags.DEFINE_string(
-        "measurements", str(ROOT / "docs/measurements.md"), "File whose part between the markers is replaced.")
+        "measurements", str(ROOT / "docs/measurements.md"), "File whose part between the markers is replaced."
+    )
 
 
 def find_images():

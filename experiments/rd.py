@@ -157,9 +157,7 @@ def decibels(value):
 def convexity(curve):
     """Margin of each inner point above the line between its neighbours, in dB."""
     bpp, psnr = curve.points["psnr_rgb"]
-    return [
-        psnr[i] - np.interp(bpp[i], bpp[[i - 1, i + 1]], psnr[[i - 1, i + 1]]) for i in range(1, len(bpp) - 1)
-    ]
+    return [psnr[i] - np.interp(bpp[i], bpp[[i - 1, i + 1]], psnr[[i - 1, i + 1]]) for i in range(1, len(bpp) - 1)]
 
 
 def check(curve, others):
@@ -181,7 +179,9 @@ def draw(measured, families, paper, path):
     for axis, measure, values in zip(axes, ("psnr_rgb", "ms_ssim_rgb"), ((24, 42), (7, 25))):
         for name, curve in measured.items():
             ours = name in families
-            style = dict(marker="o" if ours else "", markersize=5, linewidth=2.2 if ours else 1.4, zorder=3 if ours else 2)
+            style = dict(
+                marker="o" if ours else "", markersize=5, linewidth=2.2 if ours else 1.4, zorder=3 if ours else 2
+            )
             kodak.draw(axis, curve, measure, color=kodak.color(curve, families), **style)
         kodak.draw(axis, paper, measure, color=kodak.COLORS["paper"], linestyle="", marker="x", zorder=4,
                    label="the paper's own points")  # fmt: skip

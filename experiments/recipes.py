@@ -72,9 +72,8 @@ def main(argv):
             milliseconds, figures, rows = train(recipe, steps, -(-steps // 20))
         except DataError as error:
             sys.exit(f"{error}: name training photographs with --data.")
-        lines.append(
-            f"| {name} | {milliseconds} | {steps} | {figures['bpp']:.3f} | {figures['psnr']:.2f} | {figures['loss']:.3f} |"
-        )
+        bpp, psnr, loss = (figures[key] for key in ("bpp", "psnr", "loss"))
+        lines.append(f"| {name} | {milliseconds} | {steps} | {bpp:.3f} | {psnr:.2f} | {loss:.3f} |")
         axis.plot([row["seconds"] / 60 for row in rows], [row["val_loss"] for row in rows], label=name, marker=".")
     axis.set(xlabel="minutes", ylabel="rate + λ · MSE, held-out photographs", yscale="log")
     axis.grid(color="#e6e6e6", which="both")

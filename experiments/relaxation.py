@@ -29,6 +29,7 @@ def measure(rate_point, pixels, seed):
       `[[bpp, MSE] with noise, [bpp, MSE] with rounding]`.
     """
     import tensorflow as tf
+
     from balle2017.model.competing_prior import prior_of
     from balle2017.model.objective import bottleneck_of
     from balle2017.model.transforms import analyze, synthesize

@@ -45,10 +45,7 @@ def main(directory, source, target):
     images, files = list(inputs["images"]), list(inputs["files"])
     encode, get_latents = encoder.signatures["serving_default"], encoder.signatures["latents"]
     decode = decoder.signatures["serving_default"]
-    latents = [
-        get_latents(pixels=tf.io.decode_png(image)[tf.newaxis])["latents"].numpy().ravel()
-        for image in images
-    ]
+    latents = [get_latents(pixels=tf.io.decode_png(image)[tf.newaxis])["latents"].numpy().ravel() for image in images]
     np.savez(
         target,
         version=tf.__version__,

@@ -4,8 +4,9 @@ import dataclasses
 import struct
 import zlib
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
-from hypothesis import given, strategies as st
 
 from balle2017.container import bitstream
 from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
@@ -45,9 +46,7 @@ def bitstreams(draw):
         channels=draw(st.sampled_from([1, 3])),
         slice_length=slice_length,
         slices=draw(st.lists(st.binary(max_size=300), min_size=count, max_size=count)),
-        metadata=draw(
-            st.dictionaries(st.sampled_from(bitstream.METADATA_TAGS), st.binary(max_size=50))
-        ),
+        metadata=draw(st.dictionaries(st.sampled_from(bitstream.METADATA_TAGS), st.binary(max_size=50))),
     )
 
 

@@ -16,18 +16,15 @@ pytest.importorskip("tensorflow_serving", reason="needs the package tensorflow-s
 from balle2017 import client
 from balle2017.commands import serving_client
 from balle2017.container import bitstream
-from helpers.serving import Servable, Server
 from helpers.pictures import photograph
+from helpers.serving import Servable, Server
 
 PREDICTS = [serving_client.predict_grpc, serving_client.predict_rest]
 
 
 @pytest.fixture(scope="module")
 def servables(tiny_stock_dir):
-    return {
-        f"tiny-1-{part}": Servable(tiny_stock_dir / "tiny-1" / part / "1")
-        for part in ("encoder", "decoder")
-    }
+    return {f"tiny-1-{part}": Servable(tiny_stock_dir / "tiny-1" / part / "1") for part in ("encoder", "decoder")}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +62,9 @@ def test_requests_are_merged(server, servables):
     batches.clear()
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         together = pool.map(
-            lambda image: serving_client.compress(
-                serving_client.predict_grpc, server.grpc_address, "tiny-1", [image]
-            )[0],
+            lambda image: serving_client.compress(serving_client.predict_grpc, server.grpc_address, "tiny-1", [image])[
+                0
+            ],
             images,
         )
         assert list(together) == alone
@@ -96,16 +93,12 @@ def test_wrong_input_is_refused_and_the_server_lives(server, predict):
 
 def run(*arguments):
     command = [sys.executable, "-m", "balle2017.client", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=pathlib.Path(__file__).parent.parent, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=pathlib.Path(__file__).parent.parent, capture_output=True, text=True)
 
 
 def test_command(server, tmp_path):
     (tmp_path / "a.png").write_bytes(png(30, 40))
-    result = run(
-        "compress", "--server", server.grpc_address, "--model", "tiny-1", tmp_path / "a.png"
-    )
+    result = run("compress", "--server", server.grpc_address, "--model", "tiny-1", tmp_path / "a.png")
     assert (result.returncode, result.stderr) == (0, "")
     result = run(
         "decompress",

@@ -18,9 +18,9 @@ from balle2017 import codec
 from balle2017.codec import ModelError, tiling
 from balle2017.container import bitstream
 from balle2017.container.bitstream import BitstreamError, DamagedError
-from helpers.requirements import NEEDS_TENSORFLOW, needs_tensorflow
 from helpers.files import coded_latents
 from helpers.pictures import assert_alike, photograph
+from helpers.requirements import NEEDS_TENSORFLOW, needs_tensorflow
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import balle2017
 from balle2017 import codec, tfci
 from balle2017.commands import folders, info, names, sizes
 from balle2017.container import bitstream
-from helpers.pictures import photograph
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
+from helpers.pictures import photograph
 from helpers.requirements import needs_tensorflow
 
 

@@ -57,9 +57,7 @@ def run_c(tmp_path_factory):
 
     def run(*arguments):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return subprocess.run(
-            [program, *map(str, arguments)], capture_output=True, text=True, env=environment
-        )
+        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, env=environment)
 
     return run
 

@@ -32,11 +32,11 @@ def folder(tmp_path):
     return path
 
 
-
 def test_images_of_a_folder(folder):
     for name in ("a.h5", "b.pdf", "c.txt", "d.tfci"):
         (folder / name).write_bytes(b"no image")
     assert [path.name for path in measuring.find_images(folder)] == ["broken.png", "large.png", "small.png"]
+
 
 class Posterize(baselines.Codec):
     """A new codec in a few lines, of a module that the package doesn't know."""
@@ -57,8 +57,9 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("codec", [c for c in baselines.installed() if isinstance(c, baselines.PillowCodec)],
-                         ids=lambda codec: codec.name)
+@pytest.mark.parametrize(
+    "codec", [c for c in baselines.installed() if isinstance(c, baselines.PillowCodec)], ids=lambda codec: codec.name
+)
 def test_codecs_round_trip_and_rate_grows_with_quality(codec):
     pixels = picture(96, 128)
     assert list(codec.qualities) == sorted(codec.qualities)
@@ -80,8 +81,9 @@ def test_jpeg2000_decorrelates_colours():
     pixels = np.clip(gray + noise, 0, 255).astype(np.uint8)
     codec = baselines.Jpeg2000()
     decoded = codec.decode(codec.encode(pixels, 0.5))
-    without = baselines.pillow_bytes(pixels, "JPEG2000", irreversible=True, quality_mode="rates",
-                                  quality_layers=[48], no_jp2=True, mct=0)
+    without = baselines.pillow_bytes(
+        pixels, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[48], no_jp2=True, mct=0
+    )
     worse = baselines.pillow_pixels(without)
     assert np.mean(np.square(pixels - decoded.astype(float))) < np.mean(np.square(pixels - worse.astype(float)))
 
@@ -141,8 +143,16 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
 
 def test_command_writes_all_formats_and_takes_a_new_codec(folder, tmp_path):
     out = tmp_path / "out"
-    done = run("--images", folder, "--out", out, "--codecs=jpeg,tests.test_evaluate:Posterize",
-               "--quality=jpeg=20,50,80", "--viewer_images=1", "--viewer_bpp=0.5,1")
+    done = run(
+        "--images",
+        folder,
+        "--out",
+        out,
+        "--codecs=jpeg,tests.test_evaluate:Posterize",
+        "--quality=jpeg=20,50,80",
+        "--viewer_images=1",
+        "--viewer_bpp=0.5,1",
+    )
     assert done.returncode == 0, done.stderr
     assert "broken.png" in done.stderr and "small.png" in done.stdout
     results = json.loads((out / "results.json").read_text())
@@ -244,7 +254,9 @@ def test_the_claim_image_by_image_as_it_was_measured():
         for known in json.loads(path.read_text())["measurements"].values():
             if known["codec"] in ("bls2017-mse", "jpeg", "jpeg2000"):
                 records.append({"image": path.stem, **known})
-    chosen = [(types.SimpleNamespace(name=name, label="", settings=""), ()) for name in ("bls2017-mse", "jpeg", "jpeg2000")]
+    chosen = [
+        (types.SimpleNamespace(name=name, label="", settings=""), ()) for name in ("bls2017-mse", "jpeg", "jpeg2000")
+    ]
     above = results.above_by_image(results.curves_by_image(records, chosen), "bls2017-mse", ["jpeg", "jpeg2000"])
     files = sum(record["codec"] == "bls2017-mse" for record in records)
     assert above["jpeg"] == {"psnr_rgb": (files, files), "ms_ssim_rgb": (files, files)}

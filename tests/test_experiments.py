@@ -92,8 +92,9 @@ def test_nonlinearities_are_trained_alike(setting):
 def test_rd_writes_tables_and_only_its_parts_of_the_documents(setting, tmp_path, monkeypatch):
     """In this process, with few codecs: the others take long."""
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    import rd
     from absl import flags
+
+    import rd
 
     class FewQualities(baselines.Jpeg):
         qualities = (10, 40, 80)

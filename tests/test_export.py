@@ -19,8 +19,8 @@ from balle2017.model.weights import Transform
 from balle2017.saved_model.arrays import transform_constants
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import RUNTIMES, export
-from helpers.rate_points import random_rate_point
 from helpers.exports import PICTURES, PNGS, Pair, picture, run_elsewhere
+from helpers.rate_points import random_rate_point
 
 TESTS = pathlib.Path(__file__).parent
 

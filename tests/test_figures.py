@@ -61,8 +61,7 @@ def test_variational_bound():
 
     lmbdas = [0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18]
     rows = [
-        {"prior": 0.2 * i, "likelihood": 3 + 0.1 * i, "constant": 3.0, "loss": 0.3 * i / np.log(2)}
-        for i in range(1, 9)
+        {"prior": 0.2 * i, "likelihood": 3 + 0.1 * i, "constant": 3.0, "loss": 0.3 * i / np.log(2)} for i in range(1, 9)
     ]
     figure = variational_bound.draw(lmbdas, rows)
     [axis] = figure.axes
@@ -89,7 +88,11 @@ def test_large_images():
             for x in (0.4, 3, 6, 12, 25, 50, 100)]  # fmt: skip
     figure = large_images.plot(rows)
     memory, time = figure.axes
-    assert [text.get_text() for text in memory.get_legend().get_texts()] == ["compress", "decompress", "the limit, 2 GiB"]
+    assert [text.get_text() for text in memory.get_legend().get_texts()] == [
+        "compress",
+        "decompress",
+        "the limit, 2 GiB",
+    ]
     np.testing.assert_allclose(memory.lines[1].get_xydata()[:, 1], [row[3] for row in rows[7:]])
     np.testing.assert_allclose(time.lines[0].get_xydata()[:, 1], [row[2] for row in rows[:7]])
     figure.canvas.draw()
@@ -152,7 +155,9 @@ def test_relaxation():
 def test_the_comparison_of_the_demo_has_names_and_figures():
     import demo
 
-    panels = [(np.full([40, 420, 3], 10 * i, np.uint8), lines) for i, lines in enumerate((["a", "b"], ["", ""], ["c", ""]))]
+    panels = [
+        (np.full([40, 420, 3], 10 * i, np.uint8), lines) for i, lines in enumerate((["a", "b"], ["", ""], ["c", ""]))
+    ]
     image = np.asarray(demo.comparison(panels))
     assert image.shape == (40 + demo.CAPTION, 3 * 420 + 2 * demo.GAP, 3)
     for index, (pixels, lines) in enumerate(panels):

@@ -11,8 +11,8 @@ import pytest
 from balle2017 import codec
 from balle2017.codec.forks import ForkError
 from balle2017.pictures import images, streamed
-from helpers.requirements import needs_tensorflow
 from helpers.pictures import photograph
+from helpers.requirements import needs_tensorflow
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Nothing forks here.")
 FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None

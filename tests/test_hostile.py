@@ -8,19 +8,20 @@ import subprocess
 import sys
 import tracemalloc
 
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, example, given, settings, strategies as st
 from PIL import Image
+import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream
 from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 from balle2017.pictures import images
+from helpers.files import lying_header, sealed
+from helpers.pictures import assert_alike, photograph
 from helpers.rate_points import export_for_all, random_rate_point
 from helpers.requirements import needs_tensorflow
-from helpers.pictures import assert_alike, photograph
-from helpers.files import lying_header, sealed
 
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FUZZ = dict(
@@ -233,9 +234,7 @@ def fuzz_slices(examples, folder, runtime, rate_point):
             slices=[],
         )
         count = contents.num_slices
-        contents.slices = data.draw(
-            st.lists(st.binary(max_size=50), min_size=count, max_size=count)
-        )
+        contents.slices = data.draw(st.lists(st.binary(max_size=50), min_size=count, max_size=count))
         outcome(bitstream.pack(contents), folder, runtime)
         outcome(bitstream.pack(contents), folder, runtime, salvage=True)
 

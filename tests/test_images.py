@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image, ImageCms, ImageOps
+import pytest
 
 from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
@@ -46,9 +46,7 @@ def test_one_bit():
 
 def test_palette():
     image = Image.fromarray(gradient()).quantize(16)
-    np.testing.assert_array_equal(
-        images.read(saved(image)).pixels, np.asarray(image.convert("RGB"))
-    )
+    np.testing.assert_array_equal(images.read(saved(image)).pixels, np.asarray(image.convert("RGB")))
 
 
 def test_16_bits_are_scaled_and_not_clipped():
@@ -67,15 +65,11 @@ def test_floats():
 
 def test_cmyk_without_a_profile():
     image = Image.fromarray(gradient()).convert("CMYK")
-    np.testing.assert_array_equal(
-        images.read(saved(image, "TIFF")).pixels, np.asarray(image.convert("RGB"))
-    )
+    np.testing.assert_array_equal(images.read(saved(image, "TIFF")).pixels, np.asarray(image.convert("RGB")))
 
 
 def test_lab_goes_to_srgb():
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
-    )
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     original = Image.new("RGB", (8, 8), (200, 120, 40))
     lab = ImageCms.applyTransform(original, transform)
     pixels = images.read(saved(lab, "TIFF")).pixels

@@ -52,7 +52,9 @@ def test_what_make_setup_installs_is_exact():
     """What the commands and the tests need; pipelines and data sets by name are for who asks for them."""
     exact = {one.name for one in requirements((ROOT / "constraints.txt").read_text())}
     optional = {
-        one.name for extra in ("beam", "formats", "tfds") for one in requirements(CONFIG["options.extras_require"].get(extra, ""))
+        one.name
+        for extra in ("beam", "formats", "tfds")
+        for one in requirements(CONFIG["options.extras_require"].get(extra, ""))
     }
     assert {one.name for one in ranges()} - optional <= exact
 
@@ -64,7 +66,9 @@ def test_plots_and_their_mathematics_are_extras():
 
 def test_evaluation_without_its_extra_is_one_sentence():
     program = "import sys; sys.modules['bjontegaard'] = None; from balle2017 import evaluate; sys.exit(evaluate.main())"
-    done = subprocess.run([sys.executable, "-c", program, "--images=.", "--out=results"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--images=.", "--out=results"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2 and "balle2017[evaluate]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -12,8 +12,7 @@ import pytest
 
 from balle2017 import codec
 import balle2017.pillow  # noqa: F401
-from helpers.pictures import photograph
-from helpers.pictures import DISPLAY_P3, gray_profile
+from helpers.pictures import DISPLAY_P3, gray_profile, photograph
 from helpers.requirements import needs_tensorflow
 
 

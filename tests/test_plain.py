@@ -8,8 +8,7 @@ import pytest
 
 from balle2017.pictures import images
 from balle2017.pictures.plain import plain
-from helpers.pictures import photograph
-from helpers.pictures import DISPLAY_P3
+from helpers.pictures import DISPLAY_P3, photograph
 
 
 def saved(image, format="PNG", **options):

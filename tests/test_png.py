@@ -3,15 +3,14 @@
 import io
 import zlib
 
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import numpy as np
 from PIL import Image
+import pytest
 
 from balle2017.pictures import images, png
-from helpers.pictures import photograph
-from helpers.pictures import with_metadata
+from helpers.pictures import photograph, with_metadata
 
 
 def written(pixels, edges=(), metadata=None):

@@ -61,10 +61,7 @@ def pictures():
     """Latents of pictures that are flat on one side and busy on the other."""
     random = np.random.default_rng(2)
     scale = np.where(np.arange(24) < 12, 0.2, 5.0)[:, None] * [1.0, 0.5, 1e-3, 1e-3]
-    return [
-        np.round(random.laplace(scale=scale, size=[16, 24, 4]) + [0, 0, 0, 3]).astype(np.int16)
-        for _ in range(40)
-    ]
+    return [np.round(random.laplace(scale=scale, size=[16, 24, 4]) + [0, 0, 0, 3]).astype(np.int16) for _ in range(40)]
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5])

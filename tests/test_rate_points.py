@@ -4,8 +4,8 @@ import io
 import os
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream

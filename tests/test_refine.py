@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec, tfci
 from balle2017.codec import ModelError, refine, tiling
@@ -30,9 +30,7 @@ def family_dir(tmp_path_factory):
     from balle2017.training import klt
 
     picture = textured(192, 256)
-    patches = np.stack(
-        [picture[y : y + 64, x : x + 64] for y in range(0, 129, 16) for x in range(0, 193, 16)]
-    )
+    patches = np.stack([picture[y : y + 64, x : x + 64] for y in range(0, 129, 16) for x in range(0, 193, 16)])
     folder = tmp_path_factory.mktemp("family")
     for number, lmbda in ((1, 0.002), (2, 0.01)):
         transforms = klt.linear_transform_code(patches, lmbda, 48)
@@ -70,9 +68,7 @@ def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
 @pytest.mark.parametrize("name, size", [("small-mse-1", (96, 80)), ("small-mse-2", (75, 100))])
 def test_more_effort_is_never_worse(family_dir, name, size):
     model, pixels = codec.load(name, family_dir), textured(*size)
-    values = [
-        lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(6)
-    ]
+    values = [lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(6)]
     # What decoders of the same weights compute may differ in rounding.
     assert all(b <= a * (1 + 1e-5) for a, b in zip(values, values[1:]))
     assert values[-1] < values[0]
@@ -118,10 +114,7 @@ def test_lambda_moves_along_the_curve(family_dir):
     model, pixels = codec.load("small-mse-2", family_dir), textured(96, 96)
     files = [model.compress(pixels, effort=2, lmbda=lmbda) for lmbda in (0.003, 0.01, 0.03)]
     assert len(files[0]) < len(files[1]) < len(files[2])
-    errors = [
-        np.square(codec.decompress(f, family_dir).pixels.astype(float) - pixels).mean()
-        for f in files
-    ]
+    errors = [np.square(codec.decompress(f, family_dir).pixels.astype(float) - pixels).mean() for f in files]
     assert errors[0] > errors[1] > errors[2]
 
 
@@ -225,8 +218,8 @@ def test_command(family_dir, tmp_path, monkeypatch, capsys):
 
 
 def test_pillow_and_codecs(family_dir, tmp_path):
-    import balle2017.pillow  # noqa: F401
     from balle2017.evaluation import baselines
+    import balle2017.pillow  # noqa: F401
 
     pixels = textured(48, 48)
     data = codec.load("small-mse-2", family_dir).compress(pixels, effort=1)

@@ -54,8 +54,17 @@ def browser(page):
         pytest.skip("the browser test needs chromium and chromedriver (Debian: chromium, chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                     "disable-background-networking", "disable-component-update", "window-size=1280,1600"):
+    for argument in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+        "disable-background-networking",
+        "disable-component-update",
+        "window-size=1280,1600",
+    ):
         options.add_argument(f"--{argument}")
     options.add_argument(f"--user-data-dir={page.parent / 'profile'}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

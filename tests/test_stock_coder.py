@@ -11,9 +11,7 @@ from balle2017.entropy.tfc_coder import TfcCoder
 from helpers.rate_points import random_cdf, random_class_cdfs
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.
-_PEAKED = [
-    np.array([cdf], np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])
-]
+_PEAKED = [np.array([cdf], np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])]
 
 
 def make_coders(num_active, peaked=False, num_classes=1, seed=0):
@@ -31,8 +29,12 @@ def make_coders(num_active, peaked=False, num_classes=1, seed=0):
     latents, payload = tf.TensorSpec([None, num_active + 1], tf.int32), tf.TensorSpec([None], tf.uint8)
 
     def functions(coder):
-        encode = lambda latents, counts: coder.to_bytes(*coder.encode(latents, counts))
-        decode = lambda payload, lengths, counts: coder.decode(coder.of_bytes(payload, lengths), counts)
+        def encode(latents, counts):
+            return coder.to_bytes(*coder.encode(latents, counts))
+
+        def decode(payload, lengths, counts):
+            return coder.decode(coder.of_bytes(payload, lengths), counts)
+
         return (
             tf.function(encode, [latents, ints], autograph=False),
             tf.function(decode, [payload, ints, ints], autograph=False),
@@ -43,9 +45,7 @@ def make_coders(num_active, peaked=False, num_classes=1, seed=0):
 
 def random_latents(positions, num_active, scale, seed=0):
     random = np.random.default_rng(seed)
-    latents = np.round(random.laplace(scale=scale, size=[positions, num_active + 1])).astype(
-        np.int32
-    )
+    latents = np.round(random.laplace(scale=scale, size=[positions, num_active + 1])).astype(np.int32)
     latents[:, -1] = 5
     return latents
 
@@ -79,9 +79,7 @@ def test_bins_of_all_sizes_cost_the_same_in_a_graph():
     ],
 )
 def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked, num_classes):
-    (tfc_encode, tfc_decode), (stock_encode, stock_decode) = make_coders(
-        num_active, peaked, num_classes
-    )
+    (tfc_encode, tfc_decode), (stock_encode, stock_decode) = make_coders(num_active, peaked, num_classes)
     latents = random_latents(positions, num_active, scale)
     counts = slice_counts(positions, slice_length)
     payload, lengths = tfc_encode(latents, counts)
@@ -99,9 +97,7 @@ def test_largest_escapes(num_classes):
     coders = make_coders(2, num_classes=num_classes)
     latents = np.array([[2**20, -(2**20), 5], [-1, 2**19 - 1, 5], [0, 0, 5]], np.int32)
     counts = np.array([2, 1], np.int32)
-    (payload, lengths), (stock_payload, stock_lengths) = (
-        encode(latents, counts) for encode, _ in coders
-    )
+    (payload, lengths), (stock_payload, stock_lengths) = (encode(latents, counts) for encode, _ in coders)
     np.testing.assert_array_equal(stock_lengths, lengths)
     np.testing.assert_array_equal(stock_payload, payload)
     np.testing.assert_array_equal(coders[1][1](payload, lengths, counts)[0], latents)
@@ -159,10 +155,7 @@ def test_wrong_slices_are_found_alike(num_active, peaked, num_classes):
     for _ in range(10):
         wrong = [damage(data) for data in slices]
         wrong_lengths = np.array([len(data) for data in wrong], np.int32)
-        results = [
-            decode(np.concatenate(wrong), wrong_lengths, counts)
-            for decode in (tfc_decode, stock_decode)
-        ]
+        results = [decode(np.concatenate(wrong), wrong_lengths, counts) for decode in (tfc_decode, stock_decode)]
         (latents, valid), (stock_latents, stock_valid) = results
         np.testing.assert_array_equal(stock_valid, valid)
         mask = np.repeat(valid, counts)

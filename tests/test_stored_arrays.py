@@ -85,10 +85,12 @@ def test_as_many_stages_of_gdn_as_there_are(stages, tmp_path):
     arrays = stored_arrays.of_half(rate_point, "decoder")
     stored_arrays.write(tmp_path, arrays)
     assert_same(
-        type(rate_point)(**{
-            **rate_point.__dict__,
-            "synthesis": stored_arrays.transform_of(stored_arrays.read(tmp_path), "synthesis").map(np.float32),
-        }),
+        type(rate_point)(
+            **{
+                **rate_point.__dict__,
+                "synthesis": stored_arrays.transform_of(stored_arrays.read(tmp_path), "synthesis").map(np.float32),
+            }
+        ),
         rate_point,
     )
 

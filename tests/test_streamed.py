@@ -4,16 +4,15 @@ import io
 import os
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from balle2017 import codec, tfci
 from balle2017.codec import tiling
 from balle2017.commands import convert
 from balle2017.pictures import images, streamed
 from balle2017.pictures.images import ImageError
-from helpers.pictures import photograph
-from helpers.pictures import with_metadata
+from helpers.pictures import photograph, with_metadata
 from helpers.requirements import needs_tensorflow
 
 

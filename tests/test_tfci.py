@@ -15,8 +15,8 @@ import pytest
 from balle2017 import tfci
 from balle2017.container import bitstream
 from balle2017.files import writing
-from helpers.pictures import photograph
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
+from helpers.pictures import photograph
 from helpers.requirements import needs_tensorflow
 
 

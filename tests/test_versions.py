@@ -10,9 +10,9 @@ from balle2017 import codec
 from balle2017.container import bitstream
 from balle2017.saved_model.folder import read_versions
 from balle2017.saved_model.reading import load_older_decoders, load_rate_point
+from helpers.pictures import photograph
 from helpers.rate_points import export_for_all, random_rate_point
 from helpers.requirements import needs_tensorflow
-from helpers.pictures import photograph
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The bytes of a file to pixels, with the model that it names: as a whole, or band by band."""
 
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,12 @@ class Decoded(NamedTuple):
 
     pixels: np.ndarray
     model: str
-    metadata: Dict[str, bytes]
-    notices: List[str]
-    lost: List[int]
+    metadata: dict[str, bytes]
+    notices: list[str]
+    lost: list[int]
 
 
-def decompress(
-    data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto"
-) -> Decoded:
+def decompress(data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto") -> Decoded:
     """Decodes a file with the model that it names.
 
     Args and errors are those of `Decompression`.
@@ -64,9 +62,7 @@ class Decompression:
       ModelError: If the model is not installed, or another one made the file.
     """
 
-    def __init__(
-        self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto"
-    ):
+    def __init__(self, data, path=None, max_pixels=MAX_PIXELS, salvage=False, arithmetic="float32", runtime="auto"):
         self.notices, self.lost = [], []
         self._causes = []
         if salvage:
@@ -119,7 +115,4 @@ def _describe_loss(contents, lost):
     top = STRIDE * (lost[0] * length // width)
     last = min((lost[-1] + 1) * length, contents.num_positions) - 1
     bottom = min(STRIDE * (last // width + 1), contents.height)
-    return (
-        f"{len(lost)} of {contents.num_slices} slices are lost, between the rows"
-        f" {top} and {bottom} of the picture."
-    )
+    return f"{len(lost)} of {contents.num_slices} slices are lost, between the rows {top} and {bottom} of the picture."

@@ -2,7 +2,7 @@
 
 import pathlib
 import threading
-from typing import Dict, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Model:
     def compress(
         self,
         pixels,
-        metadata: Optional[Dict[str, bytes]] = None,
+        metadata: Optional[dict[str, bytes]] = None,
         effort=0,
         lmbda=None,
         progress=None,

@@ -103,9 +103,7 @@ class Refiner:
         self.analyze = tf.function(self._analyze, input_signature=[pixels], autograph=False)
         self.bits = tf.function(self._rate.bits, input_signature=[latents], autograph=False)
         self.round = tf.function(self._round, input_signature=[latents], autograph=False)
-        self.squared_error = tf.function(
-            self._squared_error, input_signature=[latents, *place], autograph=False
-        )
+        self.squared_error = tf.function(self._squared_error, input_signature=[latents, *place], autograph=False)
         steps = [latents, latents, latents, *place, *[number] * 4, tf.TensorSpec([2], tf.int32)]
         self.steps = {
             noise: tf.function(
@@ -186,9 +184,7 @@ class Refinement:
         for top, bottom, left, right in tiles:
             rows, cols = self._widen(top, bottom, left, right)
             y = refiner.analyze(self._crop(rows, cols))
-            self._y[top:bottom, left:right] = y[top - rows[0] :, left - cols[0] :][
-                : bottom - top, : right - left
-            ]
+            self._y[top:bottom, left:right] = y[top - rows[0] :, left - cols[0] :][: bottom - top, : right - left]
         self.latents = refiner.round(self._y).numpy().astype(np.int32)
         # Lagrangians by tile and λ, as long as nothing around the tile has changed.
         self._known = {}
@@ -423,9 +419,7 @@ class _Rate:
         symbol = tf.cast(z, tf.int32) - self._offsets
         inside = (symbol >= 0) & (symbol < self._sizes)
         bins = self._starts + tf.where(inside, symbol, self._sizes)
-        bits = tf.gather(
-            tf.reshape(self._costs, [-1]), bins + classes[..., tf.newaxis] * self._costs.shape[1]
-        )
+        bits = tf.gather(tf.reshape(self._costs, [-1]), bins + classes[..., tf.newaxis] * self._costs.shape[1])
         # An escape is followed by the Elias gamma code of the distance, and its sign.
         beyond = tf.where(symbol < 0, -symbol, symbol - self._sizes + 1)
         digits = tf.floor(tf.math.log(tf.cast(tf.maximum(beyond, 1), tf.float32)) / math.log(2) + 1e-5)

@@ -4,7 +4,6 @@ import difflib
 import functools
 import os
 import pathlib
-from typing import List, Tuple
 
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import ModelError, read_info
@@ -26,7 +25,7 @@ def models_dir(path=None) -> pathlib.Path:
     return installed if installed.is_dir() else checkout
 
 
-def list_models(path=None) -> List[dict]:
+def list_models(path=None) -> list[dict]:
     """What `model.json` says of each installed model, by family and ascending λ; unusable ones are left out.
 
     `versions` are the numbers of its decoders, of which the last makes files.
@@ -34,7 +33,7 @@ def list_models(path=None) -> List[dict]:
     return scan_models(path)[0]
 
 
-def scan_models(path=None) -> Tuple[List[dict], List[ModelError]]:
+def scan_models(path=None) -> tuple[list[dict], list[ModelError]]:
     """As `list_models`, and what is wrong with the folders that it leaves out."""
     found, problems = [], []
     for file in sorted(models_dir(path).glob("*/model.json")):
@@ -74,7 +73,7 @@ def load(name, path=None, arithmetic="float32", runtime="auto") -> Model:
     return _load(folder, arithmetic, runtime)
 
 
-def load_family(name, path=None, arithmetic="float32", runtime="auto") -> List[Model]:
+def load_family(name, path=None, arithmetic="float32", runtime="auto") -> list[Model]:
     """All models of a family such as `bls2017-mse`, by ascending λ.
 
     Raises:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import tempfile
-from typing import BinaryIO, List, Optional, Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Result:
     file: BinaryIO
     size: int
     model: str
-    notices: List[str]
+    notices: list[str]
     damaged: bool = False
     pixels: Union[np.ndarray, streamed.StreamedPixels, None] = None
 

@@ -70,10 +70,7 @@ def predict_grpc(server, servable, inputs, timeout=60, version=None):
 
 def predict_rest(server, servable, inputs, timeout=60, version=None):
     """Calls `serving_default` over REST; see `predict_grpc`."""
-    columns = {
-        name: [{"b64": base64.b64encode(v).decode()} for v in values]
-        for name, values in inputs.items()
-    }
+    columns = {name: [{"b64": base64.b64encode(v).decode()} for v in values] for name, values in inputs.items()}
     body = {"signature_name": "serving_default", "inputs": columns}
     request = urllib.request.Request(
         f"http://{server}/v1/models/{servable}{'' if version is None else f'/versions/{version}'}:predict",

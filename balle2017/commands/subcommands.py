@@ -95,7 +95,9 @@ def models(args):
         complain(problem, FAILED)
     if not infos:
         return complain(f"No models are installed in {codec.models_dir(args.models_dir)}.", FAILED)
-    print(f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'versions':>9} {'bpp':>8} {'PSNR':>9}   (on Kodak)")
+    print(
+        f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'versions':>9} {'bpp':>8} {'PSNR':>9}   (on Kodak)"
+    )
     for found in infos:
         figures = found.get("kodak") or {}
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"

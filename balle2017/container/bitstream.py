@@ -8,8 +8,8 @@ it knows how many pixels a latent stands for.
 import dataclasses
 import re
 import struct
+from typing import Optional
 import zlib
-from typing import Dict, List, Optional, Tuple
 
 import fastcrc
 
@@ -71,11 +71,11 @@ class Bitstream:
     height: int
     channels: int
     slice_length: int
-    slices: List[Optional[bytes]]
-    metadata: Dict[str, bytes] = dataclasses.field(default_factory=dict)
+    slices: list[Optional[bytes]]
+    metadata: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
     @property
-    def latent_size(self) -> Tuple[int, int]:
+    def latent_size(self) -> tuple[int, int]:
         """Height and width of the latents."""
         return -(-self.height // STRIDE), -(-self.width // STRIDE)
 
@@ -103,10 +103,7 @@ def pack(bitstream: Bitstream) -> bytes:
         raise ValueError(f"{b.num_slices} slices expected, {len(b.slices)} given.")
     if any(len(tag) != 4 or not tag.isascii() for tag in b.metadata):
         raise ValueError("Metadata tags have four ASCII characters.")
-    sections = [
-        struct.pack("<4sI", tag.encode("ascii"), len(value)) + value
-        for tag, value in b.metadata.items()
-    ]
+    sections = [struct.pack("<4sI", tag.encode("ascii"), len(value)) + value for tag, value in b.metadata.items()]
     flags = b.channels | (_HAS_METADATA if sections else 0)
     name = b.model.encode("ascii")
     parts = [
@@ -159,24 +156,20 @@ def unpack(data: bytes) -> Bitstream:
             if position + 4 > len(data):
                 raise BitstreamError("The file is cut off.")
             if position + 4 < len(data):
-                raise BitstreamError(
-                    f"The file goes on for {len(data) - position - 4} bytes after its end."
-                )
+                raise BitstreamError(f"The file goes on for {len(data) - position - 4} bytes after its end.")
     except BitstreamError as error:
         if intact:
             raise
         # Which end is missing or too long cannot be told from a damaged table.
         raise DamagedError(f"The file is damaged: {_lower(error)}") from None
     if lost:
-        raise DamagedError(
-            f"The file is damaged in {_list_slices(lost)} of {bitstream.num_slices}.", lost
-        )
+        raise DamagedError(f"The file is damaged in {_list_slices(lost)} of {bitstream.num_slices}.", lost)
     if not intact:
         raise DamagedError("The file is damaged outside of its slices.")
     return bitstream
 
 
-def salvage(data: bytes) -> Tuple[Bitstream, List[int], str]:
+def salvage(data: bytes) -> tuple[Bitstream, list[int], str]:
     """Reads what can be read of a damaged file.
 
     A single flipped bit, wherever it is, is found through the CRC-32 and put
@@ -213,15 +206,11 @@ def _check_header(b, error):
     if b.channels not in (1, 3):
         raise error(f"{b.channels} colour channels are not supported, only 1 and 3.")
     if not (1 <= b.width <= MAX_SIZE and 1 <= b.height <= MAX_SIZE):
-        raise error(
-            f"A picture of {b.width}×{b.height} cannot be stored: sides go from 1 to {MAX_SIZE}."
-        )
+        raise error(f"A picture of {b.width}×{b.height} cannot be stored: sides go from 1 to {MAX_SIZE}.")
     if not 1 <= b.slice_length <= 65535:
         raise error(f"A slice length of {b.slice_length} is not possible.")
     if not _NAME.fullmatch(b.model):
-        raise error(
-            "The model's name must be 1 to 255 ASCII letters, digits, dots, dashes and underscores."
-        )
+        raise error("The model's name must be 1 to 255 ASCII letters, digits, dots, dashes and underscores.")
 
 
 def _read_header(data):
@@ -231,9 +220,7 @@ def _read_header(data):
     if data[:4] != MAGIC[: len(data)]:
         raise BitstreamError("This is not a .tfci file of balle2017.")
     if len(data) > 4 and data[4] != VERSION:
-        raise BitstreamError(
-            f"The file has format version {data[4]}, which this version of balle2017 cannot read."
-        )
+        raise BitstreamError(f"The file has format version {data[4]}, which this version of balle2017 cannot read.")
     if len(data) < _FIXED.size:
         raise BitstreamError("The file is cut off within its header.")
     _, _, flags, fingerprint, width, height, slice_length, length = _FIXED.unpack_from(data)

@@ -116,8 +116,7 @@ class Container:
         known = tf.equal(flags & ~_HAS_METADATA, self._start[5])
         padded = require(known, message, padded)
         width, height, slice_length = (
-            tf.cast(_read_little_endian(padded[begin:end]), tf.int32)
-            for begin, end in ((10, 13), (13, 16), (16, 18))
+            tf.cast(_read_little_endian(padded[begin:end]), tf.int32) for begin, end in ((10, 13), (13, 16), (16, 18))
         )
         message = "The header of the file holds a size of zero."
         positive = (width > 0) & (height > 0) & (slice_length > 0)
@@ -133,13 +132,9 @@ class Container:
         end, lengths = require(end <= tf.cast(stop, tf.int64), message, (end, lengths))
         end = tf.cast(end, tf.int32)
         rest = stop - end
-        announced = tf.where(
-            rest >= 4, 4 + _read_little_endian(padded[end : end + 4]), tf.constant(-1, tf.int64)
-        )
+        announced = tf.where(rest >= 4, 4 + _read_little_endian(padded[end : end + 4]), tf.constant(-1, tf.int64))
         has_metadata = flags >= _HAS_METADATA
-        exact = tf.where(
-            has_metadata, tf.equal(announced, tf.cast(rest, tf.int64)), tf.equal(rest, 0)
-        )
+        exact = tf.where(has_metadata, tf.equal(announced, tf.cast(rest, tf.int64)), tf.equal(rest, 0))
         message = "The length of the file contradicts its contents."
         payload, lengths = require(exact, message, (data[start:end], lengths))
         intact = tf.reduce_all(tf.equal(crc8(payload, lengths), checksums))
@@ -175,7 +170,7 @@ def crc32(data):
     return tf.bitwise.bitwise_xor(registers[0], np.int64(0xFFFFFFFF))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _crc32_tables():
     """What the CRC-32's register becomes, int64.
 
@@ -184,9 +179,7 @@ def _crc32_tables():
       what byte j of the register, if it is b, becomes through 2**k zeros.
     """
     # zlib inverts the register before and after, which the difference of two values cancels.
-    first_byte = np.array(
-        [zlib.crc32(bytes([b])) ^ zlib.crc32(b"\0") for b in range(256)], np.int64
-    )
+    first_byte = np.array([zlib.crc32(bytes([b])) ^ zlib.crc32(b"\0") for b in range(256)], np.int64)
     registers = np.arange(256) << 8 * np.arange(4)[:, np.newaxis]
     tables = [registers >> 8 ^ first_byte[registers & 255]]
     while len(tables) < 31:
@@ -213,7 +206,7 @@ def crc8(payload, lengths):
     return tf.reduce_sum(tf.bitwise.left_shift(parities, np.arange(8, dtype=np.int32)), 1)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _field():
     """Powers of x modulo x⁸ + x⁴ + x³ + x² + 1, int32 `[255]`, and their inverse `[256]`."""
     exponents, value = np.empty(255, np.int32), 1

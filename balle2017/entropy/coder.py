@@ -40,9 +40,7 @@ class Coder:
         self._shift = tables.constants.astype(np.int32).copy()
         self._shift[self.active] = self._offsets
         # The last bin of a channel's tables, the escape.
-        self._escapes = np.array(
-            [tables.cdfs[channel].shape[1] - 2 for channel in self.active], np.int32
-        )
+        self._escapes = np.array([tables.cdfs[channel].shape[1] - 2 for channel in self.active], np.int32)
         # Where each table's distribution begins in `CodingTables.lookup`, behind its precision: of
         # the channels in the first class, of a class as a whole, and of the classes themselves.
         sizes = self._escapes + 3
@@ -157,9 +155,7 @@ class Coder:
 
         Escape codes are left out, as they cost the same in all classes.
         """
-        rows = tf.reshape(
-            self._lookup()[: self.num_classes * self._class_size], [self.num_classes, -1]
-        )
+        rows = tf.reshape(self._lookup()[: self.num_classes * self._class_size], [self.num_classes, -1])
         cost = units_of_sizes(rows[:, 1:] - rows[:, :-1])
         # Most latents are zero, so only what others cost more or less has to be looked up.
         zero = np.clip(-self._offsets, 0, self._escapes) + self._begins
@@ -178,9 +174,7 @@ class Coder:
             more -= tf.gather(tf.transpose(zero_cost), others[:, 1])
             return tf.math.unsorted_segment_sum(more, others[:, 0], _CHOSEN_AT_ONCE)
 
-        bits = tf.map_fn(
-            chunk_bits, tf.range(chunks), fn_output_signature=tf.int32, parallel_iterations=1
-        )
+        bits = tf.map_fn(chunk_bits, tf.range(chunks), fn_output_signature=tf.int32, parallel_iterations=1)
         bits = tf.reshape(bits, [-1, self.num_classes])[:positions]
         return bits + tf.reduce_sum(zero_cost, 1)
 

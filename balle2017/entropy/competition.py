@@ -111,8 +111,5 @@ def merged_tables(tables):
     if tables.class_cdfs is None:
         return tables
     share = bin_shares(tables.class_cdfs[0])
-    cdfs = [
-        None if cdf is None else quantized_cdf(share @ bin_shares(cdf))[np.newaxis]
-        for cdf in tables.cdfs
-    ]
+    cdfs = [None if cdf is None else quantized_cdf(share @ bin_shares(cdf))[np.newaxis] for cdf in tables.cdfs]
     return CodingTables(tables.offsets, cdfs, tables.constants)

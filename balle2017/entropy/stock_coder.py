@@ -51,9 +51,7 @@ class StockCoder(Coder):
     def __init__(self, tables):
         super().__init__(tables)
         cdfs = [tables.cdfs[channel] for channel in self.active]
-        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(
-            cdfs, self.num_classes
-        )
+        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(cdfs, self.num_classes)
         self._class_cdfs = tables.class_cdfs
 
     def _encode_symbols(self, symbols, classes, counts):
@@ -87,9 +85,7 @@ class StockCoder(Coder):
         bits = tf.searchsorted(2 ** np.arange(MAX_BITS, dtype=np.int32), gamma, side="right")
         word = 2 * tf.cast(gamma, tf.int64) + tf.cast(sign, tf.int64)
 
-        steps = tf.tensor_scatter_nd_add(
-            tf.ones([tf.size(symbols)], tf.int32), where[:, tf.newaxis], 2 * bits
-        )
+        steps = tf.tensor_scatter_nd_add(tf.ones([tf.size(symbols)], tf.int32), where[:, tf.newaxis], 2 * bits)
         ends = tf.cumsum(steps)
         lanes = tf.size(counts)
         lane_ends = tf.gather(ends, tf.cumsum(counts) * escape.size - 1)
@@ -133,16 +129,12 @@ class StockCoder(Coder):
         # take memory that no file needs by itself.
         needed = tf.cast(lanes, tf.int64) * tf.cast(tf.reduce_max(counts), tf.int64)
         fair = needed <= 4 * tf.reduce_sum(tf.cast(counts, tf.int64)) + 2**18
-        message = (
-            "The files of the batch have slices of too different lengths: decode them one by one."
-        )
+        message = "The files of the batch have slices of too different lengths: decode them one by one."
         lanes, counts = require(fair, message, (lanes, counts))
         padding = [[0, _round_up(lanes, _LANES) - lanes]]
         lengths = tf.pad(lengths, padding)
         words, begins, limits = read_words(payload, lengths)
-        symbols, state, bad = self._decode_lanes(
-            words, begins, limits, tf.pad(counts, padding)[tf.newaxis]
-        )
+        symbols, state, bad = self._decode_lanes(words, begins, limits, tf.pad(counts, padding)[tf.newaxis])
         valid = check_end(words, begins, lengths, state) & ~bad
         # From steps of lanes to lanes of positions.
         symbols = tf.transpose(symbols[:, : self.active.size], [2, 0, 1])[:lanes]

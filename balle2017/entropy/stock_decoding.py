@@ -138,9 +138,7 @@ def read_words(payload, lengths):
     lane = tf.repeat(tf.range(tf.size(lengths)), lengths)
     shift = 2 * begins - tf.cumsum(lengths, exclusive=True)
     cells = tf.range(tf.size(payload)) + tf.gather(shift, lane)
-    data = tf.scatter_nd(
-        cells[:, tf.newaxis], tf.cast(payload, tf.int32), [2 * tf.reduce_sum(reserved)]
-    )
+    data = tf.scatter_nd(cells[:, tf.newaxis], tf.cast(payload, tf.int32), [2 * tf.reduce_sum(reserved)])
     words = tf.linalg.matvec(tf.reshape(data, [-1, 2]), tf.constant([256, 1]))
     return words, begins[tf.newaxis], 2 * (begins + used)[tf.newaxis]
 

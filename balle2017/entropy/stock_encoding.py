@@ -96,9 +96,7 @@ def _carry(code):
     def carry(code):
         return (code & 0xFFFF) + tf.concat([tf.bitwise.right_shift(code[1:], np.int64(16)), [0]], 0)
 
-    return tf.while_loop(
-        lambda code: tf.reduce_any(code > 0xFFFF), carry, (code,), parallel_iterations=1
-    )[0]
+    return tf.while_loop(lambda code: tf.reduce_any(code > 0xFFFF), carry, (code,), parallel_iterations=1)[0]
 
 
 def last_number(base, size):
@@ -116,8 +114,7 @@ def last_number(base, size):
     last = base + tf.cast(size, tf.int64) - 1
     is_zero = tf.equal(base, 0)
     coarse, fine = (
-        tf.bitwise.left_shift(tf.bitwise.right_shift(base - 1, bits) + 1, bits)
-        for bits in (np.int64(24), np.int64(16))
+        tf.bitwise.left_shift(tf.bitwise.right_shift(base - 1, bits) + 1, bits) for bits in (np.int64(24), np.int64(16))
     )
     number = tf.where(coarse <= last, coarse, fine)
     # An interval that goes beyond has its roundest number there.

@@ -1,7 +1,7 @@
 """Coding tables: the prior as quantized cumulative distributions. Without TensorFlow."""
 
 import dataclasses
-from typing import List, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class CodingTables:
     MAX_CLASSES = 24
 
     offsets: np.ndarray
-    cdfs: List[Optional[np.ndarray]]
+    cdfs: list[Optional[np.ndarray]]
     constants: np.ndarray
     class_cdfs: Optional[np.ndarray] = None
 

@@ -51,9 +51,7 @@ class TfcCoder(Coder):
             # Past its end a string reads as zeros, and where it ends in an escape the op would
             # count them for ever. An end that brings ones, later than any real slice reads,
             # stops that; what is decoded then does not encode to the same string.
-            ones = tf.strings.reduce_join(
-                tf.repeat(b"\x55" * 3, 64 + length * (1 + self.active.size))
-            )
+            ones = tf.strings.reduce_join(tf.repeat(b"\x55" * 3, 64 + length * (1 + self.active.size)))
             endless = tf.strings.join([strings, b"\0" * 64, ones])
             handle = self._ops.create_range_decoder(endless, self._lookup())
             handle, classes = self._decode_classes(handle, tf.size(strings), length)

@@ -209,7 +209,7 @@ class RatePoints(Codec):
         if self.effort:
             from balle2017.codec import refine
 
-            version += f"; {refine.DESCENTS[:self.effort]}"
+            version += f"; {refine.DESCENTS[: self.effort]}"
         return version
 
     def encode(self, pixels, quality):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-from typing import Dict, Tuple
 import warnings
 
 import bjontegaard
@@ -38,7 +37,7 @@ class Curve:
     name: str
     label: str
     source: str
-    points: Dict[str, Tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+    points: dict[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def add(self, measure, bpp, values):
         """Sets the points of one measure; MS-SSIM comes as it is measured, up to 1."""

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import pathlib
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from PIL import Image
 
@@ -28,10 +28,10 @@ class Report:
     """
 
     title: str
-    curves: Dict[str, List[bd.Curve]]
-    published: List[bd.Curve] = dataclasses.field(default_factory=list)
-    visible: List[str] = dataclasses.field(default_factory=list)
-    viewer: List[Dict[str, Any]] = dataclasses.field(default_factory=list)
+    curves: dict[str, list[bd.Curve]]
+    published: list[bd.Curve] = dataclasses.field(default_factory=list)
+    visible: list[str] = dataclasses.field(default_factory=list)
+    viewer: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def compare(name, pixels, compared, rates, progress=None):

@@ -208,9 +208,7 @@ class AnalysisTransform(_Transform):
 
     def call(self, pixels):
         """Maps pixels `[batch, height, width, channels]`, 0–255, to latents `[batch, h, w, num_latents]`."""
-        return analyze(
-            pixels, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
-        )
+        return analyze(pixels, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype)
 
 
 class SynthesisTransform(_Transform):
@@ -223,6 +221,4 @@ class SynthesisTransform(_Transform):
 
     def call(self, latents):
         """Maps latents `[batch, h, w, num_latents]` to pixels `[batch, 16 h, 16 w, channels]`, 0–255."""
-        return synthesize(
-            latents, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype
-        )
+        return synthesize(latents, self.plain_weights(), self.gdn_alpha, self.gdn_epsilon, self.convolution_dtype)

@@ -1,7 +1,6 @@
 """Plain weights of a transform: arrays, without Keras or TensorFlow."""
 
 import dataclasses
-from typing import List
 
 import numpy as np
 

@@ -197,10 +197,7 @@ def finish(picture, image, exif, colours, keep_metadata, keep_gps):
 
 def _too_large(max_pixels, width=0, height=0):
     size = f"{width}×{height}, " if width else ""
-    return (
-        f"The picture is too large ({size}more than {max_pixels} pixels);"
-        " --max_pixels raises the limit."
-    )
+    return f"The picture is too large ({size}more than {max_pixels} pixels); --max_pixels raises the limit."
 
 
 def _converter(image):

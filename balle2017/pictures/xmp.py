@@ -15,8 +15,7 @@ _KEPT = (
     (
         "dc",
         "http://purl.org/dc/elements/1.1/",
-        "contributor creator date description identifier language publisher relation rights source"
-        " subject title type",
+        "contributor creator date description identifier language publisher relation rights source subject title type",
     ),
     (
         "xmp",
@@ -44,8 +43,7 @@ _KEPT = (
     (
         "tiff",
         "http://ns.adobe.com/tiff/1.0/",
-        "Artist Copyright DateTime ImageDescription Make Model ResolutionUnit Software XResolution"
-        " YResolution",
+        "Artist Copyright DateTime ImageDescription Make Model ResolutionUnit Software XResolution YResolution",
     ),
     (
         "exif",

@@ -5,8 +5,8 @@ description from which both SavedModels of a rate point can be built.
 """
 
 import dataclasses
+from typing import Any, Optional
 import zlib
-from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -43,8 +43,8 @@ class RatePoint:
     analysis: Optional[Transform]
     synthesis: Transform
     tables: CodingTables
-    prior: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    info: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    prior: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = 1
 
     @property
@@ -57,9 +57,7 @@ class RatePoint:
 
         It is another rate point, with another fingerprint, so coding tables are best made of its latents.
         """
-        return dataclasses.replace(
-            self, analysis=self.analysis.rounded(), synthesis=self.synthesis.rounded()
-        )
+        return dataclasses.replace(self, analysis=self.analysis.rounded(), synthesis=self.synthesis.rounded())
 
     def fingerprint(self) -> int:
         """CRC-32 of all that the decoder holds: coding tables and synthesis transform.

@@ -69,9 +69,7 @@ def _decoder_of(directory, info):
         version=version,
     )
     if rate_point.fingerprint() != info.pop("fingerprint"):
-        raise ValueError(
-            f"{directory} has been changed: its fingerprint is not that in model.json."
-        )
+        raise ValueError(f"{directory} has been changed: its fingerprint is not that in model.json.")
     for key in ("num_filters", "num_classes", "runtime"):
         info.pop(key, None)
     return rate_point

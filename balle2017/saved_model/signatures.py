@@ -129,9 +129,7 @@ class Encoder(_Half):
                 self._slice_length,
             )
 
-        files = tf.map_fn(
-            pack_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1
-        )
+        files = tf.map_fn(pack_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1)
         return {"bitstream_bytes": files}
 
 
@@ -181,9 +179,7 @@ class Decoder(_Half):
             pixels = self._pixels(get_latents(index))[0, : height[index], : width[index]]
             return tf.io.encode_png(pixels, _PNG_COMPRESSION)
 
-        images = tf.map_fn(
-            write_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1
-        )
+        images = tf.map_fn(write_one, tf.range(batch), fn_output_signature=tf.string, parallel_iterations=1)
         return {"image_bytes": images}
 
     def decompress_pixels(self, bitstream_bytes):
@@ -218,9 +214,7 @@ class Decoder(_Half):
         slice_length, num_positions = sizes
         counts = container_graph.slice_counts(num_positions[tf.newaxis], slice_length[tf.newaxis])
         same = tf.equal(tf.size(counts), tf.size(slices))
-        counts, slices = require(
-            same, "The number of slices does not fit their length.", (counts, slices)
-        )
+        counts, slices = require(same, "The number of slices does not fit their length.", (counts, slices))
         latents, valid = self._decode(self._coder.of_strings(slices), counts)
         return {"latents": latents, "valid": valid}
 
@@ -298,8 +292,7 @@ def _decode_image(data, channels):
         # The first chunk of a PNG file begins with its width and height.
         header = tf.pad(tf.io.decode_raw(tf.strings.substr(data, 0, 24), tf.uint8), [[0, 24]])
         width, height = (
-            tf.reduce_sum(tf.bitwise.left_shift(tf.cast(header[at : at + 4], tf.int64), shifts))
-            for at in (16, 20)
+            tf.reduce_sum(tf.bitwise.left_shift(tf.cast(header[at : at + 4], tf.int64), shifts)) for at in (16, 20)
         )
         return tf.stack([height, width])
 
@@ -326,10 +319,7 @@ def _map_ragged(function, batch, specs, num_scalars):
     Returns:
       The first results of all indices concatenated, the scalars stacked.
     """
-    arrays = [
-        tf.TensorArray(spec.dtype, batch, infer_shape=False, element_shape=spec.shape)
-        for spec in specs
-    ]
+    arrays = [tf.TensorArray(spec.dtype, batch, infer_shape=False, element_shape=spec.shape) for spec in specs]
     arrays += [tf.TensorArray(tf.int32, batch, element_shape=[]) for _ in range(num_scalars)]
 
     def step(index, arrays):

@@ -67,9 +67,7 @@ def linear_transform_code(
     """
     channels = patches.shape[-1]
     if num_filters < 16 * channels:
-        raise ValueError(
-            f"the linear transform code needs at least {16 * channels} filters, not {num_filters}"
-        )
+        raise ValueError(f"the linear transform code needs at least {16 * channels} filters, not {num_filters}")
     random = np.random.default_rng(seed)
     num_latents = num_latents or num_filters
     mean = patches.reshape(-1, channels).mean(0) / PIXEL_SCALE

@@ -8,7 +8,7 @@ import dataclasses
 import datetime
 import os
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf

@@ -30,7 +30,8 @@ def find_files(patterns):
         if os.path.isdir(pattern):
             pattern = os.path.join(glob.escape(pattern), "**")
         found = [
-            f for f in glob.glob(pattern, recursive=True)
+            f
+            for f in glob.glob(pattern, recursive=True)
             if os.path.isfile(f) and os.path.splitext(f)[1].lower() in extensions
         ]
         if not found:
@@ -134,9 +135,7 @@ class CropSource:
           uint8 `[size, size, channels]`.
         """
         random = tf.unstack(tf.random.stateless_uniform([5], seed))
-        chosen = tf.minimum(
-            tf.searchsorted(self._cumulative, random[:1], side="right")[0], len(self._cumulative) - 1
-        )
+        chosen = tf.minimum(tf.searchsorted(self._cumulative, random[:1], side="right")[0], len(self._cumulative) - 1)
         height, width = tf.unstack(self._shapes[chosen])
         smaller = tf.cast(tf.minimum(height, width), tf.float32)
         least = tf.maximum(tf.cast(min_scale, tf.float32), size / smaller)

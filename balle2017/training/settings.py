@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from typing import Optional, Tuple
+from typing import Optional
 
 from balle2017.entropy.tables import CodingTables
 from balle2017.files import writing

@@ -63,15 +63,11 @@ class SOAP(tf.keras.optimizers.Optimizer):
         self._built = True
         self._moments, self._factors = [], []
         for variable in var_list:
-            self._moments.append(
-                [self.add_variable_from_reference(variable, name) for name in ("m", "v")]
-            )
+            self._moments.append([self.add_variable_from_reference(variable, name) for name in ("m", "v")])
             self._factors.append(
                 [
                     [
-                        self.add_variable_from_reference(
-                            variable, f"{name}_{axis}", shape=[variable.shape[axis]] * 2
-                        )
+                        self.add_variable_from_reference(variable, f"{name}_{axis}", shape=[variable.shape[axis]] * 2)
                         for name in ("covariance", "basis")
                     ]
                     for axis in self._rotated_axes(variable)

@@ -110,7 +110,10 @@ def _from_rate_point(settings, crops):
     name = os.path.basename(os.path.normpath(settings.init_from))
     sizes = (start.num_filters, start.num_latents, start.channels)
     if sizes != (settings.num_filters, settings.latents, settings.channels):
-        raise SettingsError("%s has num_filters=%d, num_latents=%d and channels=%d: give the same" % (name, *sizes))
+        filters, latents, channels = sizes
+        raise SettingsError(
+            f"{name} has num_filters={filters}, num_latents={latents} and channels={channels}: give the same"
+        )
     if (start.gdn_alpha, start.gdn_epsilon) != settings.exponents:
         raise SettingsError(f"{name} has other exponents of GDN than gdn={settings.gdn}")
     num_gdns = len(start.analysis.betas)

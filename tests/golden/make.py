@@ -104,9 +104,8 @@ def main():
         for name in sys.argv[1:]:
             make(name)
         return
-    from helpers.rate_points import random_rate_point
-
     from balle2017.saved_model.writing import export
+    from helpers.rate_points import random_rate_point
 
     for name, versions in TINY.items():
         for version, num_classes in enumerate(versions, 1):
