@@ -5,7 +5,7 @@ import signal
 import sys
 
 from balle2017 import __version__, codec
-from balle2017.commands import completion, subcommands, web
+from balle2017.commands import completion, hints, subcommands, web
 from balle2017.commands.arguments import make_parser
 from balle2017.files import writing
 from balle2017.pictures import images
@@ -35,7 +35,7 @@ def main(argv=None):
         print(end="", flush=True)
         return status
     except (subcommands.UsageError, codec.ModelError) as error:
-        return subcommands.complain(error, subcommands.USAGE)
+        return subcommands.complain(hints.of_error(error), subcommands.USAGE)
     except BrokenPipeError:
         # Whoever reads the output has seen enough; what is left of it must not complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,7 @@ from balle2017 import tfci
 from balle2017.container import bitstream
 from balle2017.files import writing
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
-from helpers.pictures import photograph
+from helpers.pictures import DISPLAY_P3, photograph
 from helpers.requirements import needs_tensorflow
 
 
@@ -53,6 +53,14 @@ def test_notices_are_shown(capsys):
     Image.new("RGBA", (20, 20), (255, 0, 0, 100)).save("clear.png")
     assert tfci.main(["compress", "tiny-1", "clear.png"]) == 0
     assert capsys.readouterr().err == ("balle2017: clear.png: Its transparent parts are now white.\n")
+
+
+def test_a_profile_that_could_be_kept_is_said_to_be(capsys):
+    Image.fromarray(photograph(20, 20)).save("wide.png", icc_profile=DISPLAY_P3)
+    assert tfci.main(["compress", "tiny-1", "wide.png"]) == 0
+    assert capsys.readouterr().err.endswith(" are converted to sRGB; --keep_metadata keeps them.\n")
+    assert tfci.main(["compress", "--keep_metadata", "--overwrite", "tiny-1", "wide.png"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_metadata_survive_on_request():
@@ -107,7 +115,7 @@ def test_wrong_command_lines(capsys):
         (["compress", "tiny-1"], 2, "Name a picture"),
         (["compress", "tiny-1", "a.png", "b.png", "c.png"], 2, "--out"),
         (["compress", "--bpp_strict", "tiny-1", "photo.png"], 2, "--target_bpp"),
-        (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "--max_pixels"),
+        (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "pixels; --max_pixels raises the limit."),
         (["compress", "tiny-1", "folder", "--out", "out"], 2, "no files to compress"),
         (["compress", "tiny-1", "photo.png", "--out", "text.txt"], 2, "text.txt: File exists"),
         (["decompress", "photo.png"], 1, "not a .tfci file"),

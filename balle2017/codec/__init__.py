@@ -9,9 +9,9 @@ Two runtimes do the same, with TensorFlow or without; what a model needs is impo
 
 from balle2017.codec.checks import MAX_EFFORT
 from balle2017.codec.compression import compress
-from balle2017.codec.decompression import Decoded, Decompression, decompress
+from balle2017.codec.decompression import Decoded, Decompression, TooLargeError, decompress
 from balle2017.codec.model import Model
-from balle2017.codec.model_info import ModelError
+from balle2017.codec.model_info import FamilyError, ModelError
 from balle2017.codec.rate_search import compress_to_bpp
 from balle2017.codec.registry import (
     DEFAULT_MODEL,
@@ -30,6 +30,7 @@ from balle2017.pictures.images import ImageError
 
 __all__ = [
     "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
-    "Decoded", "Decompression", "ImageError", "Model", "ModelError", "compress", "compress_to_bpp", "decompress",
-    "example_model", "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
+    "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError", "compress",
+    "compress_to_bpp", "decompress", "example_model", "has_tensorflow", "list_models", "load", "load_family",
+    "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

@@ -11,6 +11,10 @@ from balle2017.model.network import STRIDE
 from balle2017.pictures.images import MAX_PIXELS
 
 
+class TooLargeError(BitstreamError):
+    """A file's picture has more than `max_pixels`."""
+
+
 class Decoded(NamedTuple):
     """A decoded file.
 
@@ -74,10 +78,7 @@ class Decompression:
             self._contents = bitstream.unpack(data)
         width, height = self._contents.width, self._contents.height
         if width * height > max_pixels:
-            raise BitstreamError(
-                f"The picture is too large ({width}×{height}, more than {max_pixels} pixels);"
-                " --max_pixels raises the limit."
-            )
+            raise TooLargeError(f"The picture is too large ({width}×{height}, more than {max_pixels} pixels).")
         self.shape = (height, width, self._contents.channels)
         self.model = self._contents.model
         self.metadata = self._contents.metadata

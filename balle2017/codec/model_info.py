@@ -7,6 +7,10 @@ class ModelError(ValueError):
     """A model is missing, broken, or not the one that a file needs."""
 
 
+class FamilyError(ModelError):
+    """The name is that of a family, where one model is needed."""
+
+
 class RateError(ModelError):
     """A model's files exceed a rate that must not be exceeded."""
 

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from balle2017.codec.model import Model
-from balle2017.codec.model_info import ModelError, read_info
+from balle2017.codec.model_info import FamilyError, ModelError, read_info
 from balle2017.saved_model.folder import read_versions
 
 DEFAULT_MODEL = "bls2017-mse-4"
@@ -68,7 +68,7 @@ def load(name, path=None, arithmetic="float32", runtime="auto") -> Model:
         return _load(name, arithmetic, runtime)
     folder = models_dir(path) / name
     if not (folder / "model.json").is_file():
-        raise ModelError(_no_model(name, path))
+        raise _no_model(name, path)
     _read_named(folder)
     return _load(folder, arithmetic, runtime)
 
@@ -118,12 +118,12 @@ def _no_model(name, path):
     for problem in problems:
         # Its folder has another name, perhaps.
         if f" {name}: " in str(problem):
-            return str(problem)
+            return problem
     names = [info["name"] for info in infos]
     members = [member for member in names if _family(member) == name]
     if members:
-        return f"{name} is a family: name one of {', '.join(members)}, or a rate with --target_bpp."
-    return f"There is no model {name} in {models_dir(path)}{_known(name, names)}."
+        return FamilyError(f"{name} is a family: name one of {', '.join(members)}.")
+    return ModelError(f"There is no model {name} in {models_dir(path)}{_known(name, names)}.")
 
 
 def _known(name, names):

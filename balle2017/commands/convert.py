@@ -8,6 +8,7 @@ from typing import BinaryIO, Optional, Union
 import numpy as np
 
 from balle2017 import codec
+from balle2017.commands import hints
 from balle2017.pictures import images, metadata, png, streamed
 
 # Larger outputs are kept in a temporary file until they are written.
@@ -87,7 +88,7 @@ def compress(source, options, progress=None) -> Result:
         keep_gps=options.keep_gps,
     )
     picture = streamed.read(source, **how) or images.read(source, **how)
-    pixels, notices = picture.pixels, picture.notices
+    pixels, notices = picture.pixels, hints.of_notices(picture)
     if options.target_bpp is None:
         model = models[0]
         report = progress and _lagrangian(progress(model.count_steps(pixels, options.effort), model.name))

@@ -14,7 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from balle2017.codec import ModelError
-from balle2017.commands import convert, names
+from balle2017.commands import convert, hints, names
 from balle2017.container.bitstream import BitstreamError
 from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
@@ -163,7 +163,7 @@ class Convert(beam.DoFn):
             else:
                 result = convert.decompress(data, self.options)
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
-            line = f"{path}\t{error}\n".encode()
+            line = f"{path}\t{hints.of_error(error)}\n".encode()
             name = _failed(self.run_name) + hashlib.sha256(path.encode()).hexdigest()
             _write(posixpath.join(self.output, name), io.BytesIO(line), self.run_name)
         else:

@@ -10,7 +10,7 @@ import shutil
 import sys
 
 from balle2017 import codec
-from balle2017.commands import convert, folders, info, measured, names, single
+from balle2017.commands import convert, folders, hints, info, measured, names, single
 from balle2017.commands.progress import Progress
 from balle2017.commands.single import UsageError
 from balle2017.commands.sizes import size
@@ -134,7 +134,7 @@ def describe(args):
 def explain(error):
     """One sentence for what a user can do something about; `None` for a bug."""
     if isinstance(error, (images.ImageError, bitstream.BitstreamError, codec.ModelError)):
-        return str(error)
+        return hints.of_error(error)
     if isinstance(error, MemoryError):
         return "There is not enough memory for it."
     if isinstance(error, writing.OutputError):

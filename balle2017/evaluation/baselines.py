@@ -231,7 +231,7 @@ class TargetRate(RatePoints):
 
     def __init__(self, family, models_dir=None, effort=1):
         super().__init__(family, models_dir, effort)
-        self.name, self.label = f"{self.name}-target", f"{self.label}, --target_bpp"
+        self.name, self.label = f"{self.name}-target", f"{self.label}, target rate"
         self.qualities = self.scale = (0.25, 0.5, 1.0)
 
     def version(self, quality):

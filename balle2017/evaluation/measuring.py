@@ -58,11 +58,11 @@ def choose(names, qualities, models_dir=None):
     for word in qualities:
         name, _, values = word.partition("=")
         if name not in wanted:
-            raise ValueError(f"--quality {word}: {name!r} is not one of {', '.join(wanted)}.")
+            raise ValueError(f"In the qualities {word}, {name!r} is not one of {', '.join(wanted)}.")
         try:
             numbers = [float(value) for value in values.split(",")]
         except ValueError:
-            raise ValueError(f"--quality {word}: write CODEC=NUMBER,NUMBER,….") from None
+            raise ValueError(f"The qualities {word} are not CODEC=NUMBER,NUMBER,….") from None
         wanted[name] = tuple(int(number) if number.is_integer() else number for number in numbers)
     return [(codec, wanted[codec.name]) for codec in found]
 

@@ -37,12 +37,14 @@ class Colours:
       mode: RGB, L, CMYK or LAB.
       profile: The ICC profile that the pixels stay in; empty for sRGB.
       notice: A sentence for the user, or `None`.
+      could_be_kept: Whether colours that are converted would have stayed as they are with `keep_profile`.
     """
 
     convert: Optional[Callable] = None
     mode: str = "RGB"
     profile: bytes = b""
     notice: Optional[str] = None
+    could_be_kept: bool = False
 
     def apply(self, band, channels):
         """A band of the picture in its new colours, uint8 `[height, width, channels]`."""
@@ -90,8 +92,8 @@ def plan(image, exif, channels, keep_profile):
         return Colours(convert, mode)
     if _is_srgb(convert, mode):
         return Colours(mode=mode)
-    advice = "; --keep_metadata keeps them" if given and fits(data, channels) else ""
-    return Colours(convert, mode, notice=f"Its colours{_named(profile)} are converted to sRGB{advice}.")
+    notice = f"Its colours{_named(profile)} are converted to sRGB."
+    return Colours(convert, mode, notice=notice, could_be_kept=bool(given and fits(data, channels)))
 
 
 def to_srgb(pixels, profile):

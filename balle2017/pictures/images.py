@@ -20,6 +20,7 @@ Metadata are bytes by tag; see `metadata`.
 """
 
 import dataclasses
+from typing import Optional
 import warnings
 
 import numpy as np
@@ -41,6 +42,10 @@ class ImageError(ValueError):
     """A picture cannot be read or written; the message is one sentence for the user."""
 
 
+class TooLargeError(ImageError):
+    """A picture has more than `max_pixels`."""
+
+
 @dataclasses.dataclass
 class Picture:
     """A decoded picture.
@@ -49,11 +54,13 @@ class Picture:
       pixels: uint8 `[height, width, channels]`.
       metadata: Bytes by tag; empty unless asked for.
       notices: Sentences about what was lost on the way in.
+      avoidable: The one among them that there would not be with `keep_metadata`.
     """
 
     pixels: np.ndarray
     metadata: dict[str, bytes] = dataclasses.field(default_factory=dict)
     notices: list[str] = dataclasses.field(default_factory=list)
+    avoidable: Optional[str] = None
 
 
 def read(source, channels=3, max_pixels=MAX_PIXELS, keep_metadata=False, keep_gps=False):
@@ -79,7 +86,7 @@ def read(source, channels=3, max_pixels=MAX_PIXELS, keep_metadata=False, keep_gp
     except UnidentifiedImageError:
         raise ImageError("It is not a picture that Pillow can read.") from None
     except Image.DecompressionBombError:
-        raise ImageError(_too_large(max_pixels)) from None
+        raise _too_large(max_pixels) from None
     except (ImageError, FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
         raise
     except Exception as error:
@@ -149,7 +156,7 @@ def format_of(path):
 
 def _read(image, channels, max_pixels, keep_metadata, keep_gps):
     if image.width * image.height > max_pixels:
-        raise ImageError(_too_large(max_pixels, *image.size))
+        raise _too_large(max_pixels, *image.size)
     # Before all else: what Pillow reads on the way to something else, it reads without complaint.
     image.load()
     # Some plugins turn the picture upright themselves.
@@ -190,6 +197,7 @@ def finish(picture, image, exif, colours, keep_metadata, keep_gps):
     """Puts into a `Picture` what is to be said of its colours, and its metadata if they are kept."""
     if colours.notice:
         picture.notices.append(colours.notice)
+        picture.avoidable = colours.notice if colours.could_be_kept else None
     if keep_metadata:
         picture.metadata, notices = metadata.collect(image, exif, colours.profile, keep_gps)
         picture.notices += notices
@@ -197,7 +205,7 @@ def finish(picture, image, exif, colours, keep_metadata, keep_gps):
 
 def _too_large(max_pixels, width=0, height=0):
     size = f"{width}×{height}, " if width else ""
-    return f"The picture is too large ({size}more than {max_pixels} pixels); --max_pixels raises the limit."
+    return TooLargeError(f"The picture is too large ({size}more than {max_pixels} pixels).")
 
 
 def _converter(image):
