@@ -327,6 +327,12 @@ def test_a_photograph_in_the_page(browser, server, models_dir, tmp_path):
     page.find("#rate").send_keys(Keys.END)
     page.wait(lambda: page.sizes() != small)
     page.wait_until_compared(RATE_POINTS[1])
+    # What is being coded has no figures of what was there before.
+    drop(browser, [("noise.png", as_png(np.random.default_rng(0).integers(0, 256, (512, 768, 3), np.uint8)))])
+    page.wait(lambda: page.text("#name") == "noise.png")
+    assert page.sizes()[:3] == ["…"] * 3
+    page.open(KODAK)
+    page.wait(lambda: page.text("#name") == "kodak-23.png" and "…" not in page.sizes())
     # With as many bytes JPEG is worse.
     psnr = [float(cell.text) for cell in browser.find_elements("css selector", "tbody td:nth-child(4)") if cell.text]
     assert psnr[0] > psnr[1] + 2
@@ -386,6 +392,84 @@ def test_what_is_no_picture_gets_a_sentence(browser, server, good, tmp_path):
     assert browser.get_log("browser") == []
 
 
+DROP = """
+const drops = arguments[0];
+for (const files of drops) {
+  const dataTransfer = new DataTransfer();
+  for (const [name, data] of files) dataTransfer.items.add(new File([bytes(data)], name));
+  document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+}
+done();
+"""
+
+
+def as_png(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def drop(browser, *drops):
+    """Drops files, each drop before anything of the one before is read."""
+    names = [[(name, encoded(data)) for name, data in files] for files in drops]
+    browser.execute_async_script(PRELUDE + DROP, names)
+
+
+def test_of_files_that_follow_each_other_quickly_the_last_stays(browser, server, good):
+    browser.get(address(server))
+    page = Page(browser)
+    large, small = ("large.png", as_png(photograph(400, 600))), ("small.png", as_png(photograph(48, 64)))
+    file, notes = ("good.tfci", good), ("notes.txt", b"no picture")
+    for first, last, facts in [
+        (large, file, "40 × 60 pixels"), (file, small, "64 × 48 pixels"), (large, small, "64 × 48 pixels"),
+        (notes, file, "40 × 60 pixels"),
+    ]:  # fmt: skip
+        drop(browser, [first], [last])
+        page.wait(lambda last=last: page.text("#name") == last[0] and not page.find("#progress").is_displayed())
+        assert page.text("#facts").startswith(facts)
+        assert not page.find("#error").is_displayed()
+    drop(browser, [small], [notes])
+    page.wait(lambda: "neither a .tfci file nor a picture" in page.text("#error"))
+    assert not page.find("#work").is_displayed()
+
+
+def test_files_that_are_dropped_together_and_folders(browser, server, good, tmp_path):
+    browser.get(address(server))
+    page = Page(browser)
+    drop(browser, [("good.tfci", good), ("notes.txt", b"no picture")])
+    page.wait(lambda: page.text("#status") == "Decoded.")
+    assert page.text("#name") == "good.tfci"
+    assert page.text("#others") == "One file at a time: this is the first of 2."
+    data = {"items": [], "files": [str(tmp_path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    page.wait(lambda: page.text("#error") == "The file cannot be read; if it is a folder, open a file in it.")
+    assert browser.get_log("browser") == []
+
+
+def test_colours_of_a_profile_are_shown_as_they_are_meant(browser, server, models_dir, tmp_path):
+    from PIL import ImageCms
+
+    # sRGB with red and blue exchanged: twelve bytes for each tag begin with its name.
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for at in range(132, 132 + 12 * int.from_bytes(profile[128:132], "big"), 12):
+        other = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(bytes(profile[at : at + 4]))
+        profile[at : at + 4] = other or profile[at : at + 4]
+    model = codec.load(RATE_POINTS[0], models_dir)
+    pixels = np.asarray(Image.open(KODAK).convert("RGB"))[100:260, 200:440]
+    (tmp_path / "profile.tfci").write_bytes(model.compress(pixels, {"ICCP": bytes(profile)}))
+    browser.get(address(server))
+    page = Page(browser)
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page.open(tmp_path / "profile.tfci")
+    page.wait(lambda: page.text("#status") == "Decoded.")
+    page.find("#save").click()
+    page.wait((tmp_path / "profile.png").is_file)
+    shown = np.asarray(Image.open(tmp_path / "profile.png").convert("RGB")).astype(int)
+    assert np.mean(np.abs(shown - codec.decompress(model.compress(pixels), models_dir).pixels[..., ::-1])) < 1
+    assert browser.get_log("browser") == []
+
+
 @contextlib.contextmanager
 def command(models_dir):
     """`balle2017 web` in a process of its own, and where its page is."""
@@ -401,6 +485,7 @@ def command(models_dir):
 
 
 def test_the_page_works_without_a_network(models_dir, good, tmp_path):
+    keys = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium").Keys
     png = io.BytesIO()
     Image.fromarray(photograph(60, 40)).save(png, "PNG")
     encode = "balle2017.encode(new Blob([bytes(arguments[0])]), arguments[1]).catch((e) => e.message).then(done)"
@@ -419,6 +504,17 @@ def test_the_page_works_without_a_network(models_dir, good, tmp_path):
         sentence = browser.execute_async_script(PRELUDE + encode, encoded(png.getvalue()), "golden-1")
         assert sentence.startswith("The model golden-1 cannot be fetched: there is no network")
         assert browser.execute_script("return self.crossOriginIsolated")
+        # A rate point that is not there leaves the one that is.
+        drop(browser, [("small.png", png.getvalue())])
+        page.wait(lambda: page.text("#error").startswith("The model bls2017-mse-"))
+        page.find("#family").send_keys("golden")
+        rate = page.find("#rate")
+        rate.send_keys(keys.HOME, keys.ARROW_RIGHT)
+        page.wait_until_compared("golden-2")
+        rate.send_keys(keys.HOME)
+        page.wait(lambda: page.text("#error").startswith("The model golden-1 cannot be fetched"))
+        assert page.text("#model") == "golden-2" and rate.get_attribute("value") == "1"
+        assert page.text("#right-tag").endswith("dB") and page.find("#download").is_enabled()
         # Only the browser's own notice of what could not be fetched.
         assert all("ERR_CONNECTION_REFUSED" in entry["message"] for entry in browser.get_log("browser"))
 

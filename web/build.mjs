@@ -39,7 +39,7 @@ files.set("ort-wasm-simd-threaded.wasm.gz", gzipSync(wasm, { level: 9 }));
 
 const hash = createHash("sha256");
 for (const [name, content] of files) hash.update(name).update(content);
-const shell = ["./", ...[...files.keys()].filter((name) => name !== "index.html"), "models.json"];
+const shell = ["./", ...[...files.keys()].filter((name) => name !== "index.html"), "models.json", "example.jpg"];
 await bundle("service_worker", {
   SHELL: JSON.stringify(shell),
   VERSION: JSON.stringify(hash.digest("hex").slice(0, 12)),

@@ -26,8 +26,8 @@ export interface Bitstream {
   /** Latent positions in a slice. */
   sliceLength: number;
   slices: Uint8Array[];
-  /** Tags of the metadata sections; the page does not use what is in them. */
-  metadata: string[];
+  /** Metadata sections, by their tags. */
+  metadata: Map<string, Uint8Array<ArrayBuffer>>;
 }
 
 /** Height and width of the latents of a picture. */
@@ -148,7 +148,7 @@ function readHeader(data: Uint8Array): { bitstream: Bitstream; end: number } {
     channels: flags & CHANNELS,
     sliceLength: data[16] | (data[17] << 8),
     slices: [],
-    metadata: [],
+    metadata: new Map(),
   };
   checkHeader(bitstream);
   return { bitstream, end: FIXED + data[18] };
@@ -184,7 +184,7 @@ function readSlices(data: Uint8Array, table: [number, number][], position: numbe
   return { slices, lost, position };
 }
 
-function readMetadata(data: Uint8Array, position: number, tags: string[]): number {
+function readMetadata(data: Uint8Array, position: number, sections: Bitstream["metadata"]): number {
   const end = data.length - 4;
   if (position + 4 > end) throw new Sentence("The file is cut off before its metadata.");
   const stop = position + 4 + uint32(data, position);
@@ -196,10 +196,10 @@ function readMetadata(data: Uint8Array, position: number, tags: string[]): numbe
     if (position + 8 + length > stop) throw new Sentence("The metadata's lengths contradict each other.");
     const bytes = data.subarray(position, position + 4);
     const tag = String.fromCharCode(...bytes);
-    if (bytes.some((byte) => byte > 127) || tags.includes(tag)) {
+    if (bytes.some((byte) => byte > 127) || sections.has(tag)) {
       throw new Sentence("The metadata's tags are not valid.");
     }
-    tags.push(tag);
+    sections.set(tag, data.slice(position + 8, position + 8 + length));
     position += 8 + length;
   }
   return position;

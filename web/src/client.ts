@@ -35,6 +35,7 @@ export class WorkerClient {
   call(method: string, args: unknown[], listener: Listener = {}): Promise<any> {
     const id = ++this.count;
     return new Promise((resolve, reject) => {
+      listener.signal?.throwIfAborted();
       this.pending.set(id, { ...listener, resolve, reject });
       listener.signal?.addEventListener("abort", () => {
         if (!this.pending.delete(id)) return;

@@ -59,6 +59,12 @@ export function checkSize(width: number, height: number) {
   }
 }
 
+/** Fetches both halves of a model. */
+export async function prepare(model: ModelInfo, task: Task) {
+  await load(model, model.encoder, "analysis", task);
+  await load(model, model.decoders[0], "synthesis", task);
+}
+
 /** Latents of a picture, by the encoder of a model. */
 export async function analyze(picture: Picture, model: ModelInfo, task: Task): Promise<Latents> {
   const { coder, transform } = await load(model, model.encoder, "analysis", task);

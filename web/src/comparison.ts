@@ -17,7 +17,8 @@ const KEPT_PIXELS = 60e6;
 const SLIDER_PAUSE = 150;
 
 interface Page {
-  report: (what: string, share: number) => void;
+  progress: (what: string, share: number) => void;
+  report: (what: string) => void;
   fail: (error: Error) => void;
   paint: (tile: PictureTile) => void;
 }
@@ -70,6 +71,7 @@ export class Comparison {
       this.coder.call("models", [], { signal }),
     ]);
     const original: ImageBitmap = await this.rivals.call("original", [], { signal });
+    signal.throwIfAborted();
     signal.addEventListener("abort", () => this.point.abort());
     [this.width, this.height, this.stem, this.original] = [width, height, stem, original];
     this.originalBytes = file.size;
@@ -78,6 +80,8 @@ export class Comparison {
     this.viewer.reset(width, height);
     this.viewer.right.getContext("2d")!.drawImage(original, 0, 0);
     enter("encoding", `${width} × ${height} pixels, ${formatBytes(file.size)}`);
+    this.fillRow("balle2017", ["…", "", ""]);
+    for (const rival of Object.keys(RIVALS) as Rival[]) this.showRival(rival);
     this.fillRow("original", [formatBytes(file.size), formatBpp(file.size, width * height), ""]);
     this.listFamilies();
     this.showLeft();
@@ -134,26 +138,45 @@ export class Comparison {
     this.point.abort();
     this.point = new AbortController();
     show("error", false);
-    this.showPoint(this.name(), this.point.signal).catch(this.page.fail);
+    const { signal } = this.point;
+    this.showPoint(this.name(), signal).catch((error) => {
+      if (signal.aborted) return;
+      this.page.fail(error);
+      this.goBack();
+    });
+  }
+
+  /** To the rate point that was shown before. */
+  private goBack() {
+    const index = this.family().findIndex((model) => this.shown && this.coded.get(model.name) === this.shown);
+    if (index < 0 || !this.shown?.picture) return;
+    byId<HTMLInputElement>("rate").value = String(index);
+    this.name();
+    this.viewer.right.getContext("2d")!.drawImage(this.shown.picture, 0, 0);
+    this.setBusy(false);
+    this.tagRight();
   }
 
   private async showPoint(model: ModelInfo, signal: AbortSignal) {
     let coded = this.coded.get(model.name);
     if (coded?.picture) {
       this.viewer.right.getContext("2d")!.drawImage(coded.picture, 0, 0);
-      this.page.report("", 1);
+      this.page.report("");
     } else {
       this.setBusy(true);
       tag("right", "balle2017", "…");
-      const { progress, tile } = { progress: this.page.report, tile: this.page.paint };
+      const { progress, paint: tile } = this.page;
+      await this.coder.call("prepare", [model.name], { progress, signal });
       const times = [performance.now()];
       const file = await this.coder.call("encode", [model.name], { progress, signal });
       times.push(performance.now());
       const psnr = await this.coder.call("reconstruct", [], { progress, tile, signal });
       times.push(performance.now());
       const [coding, decoding] = [1, 2].map((i) => ((times[i] - times[i - 1]) / 1000).toFixed(1));
-      this.page.report(`Coded in ${coding} s, decoded in ${decoding} s.`, 1);
+      this.page.report(`Coded in ${coding} s, decoded in ${decoding} s.`);
       coded = { file, psnr, rivals: coded?.rivals ?? {} };
+      // The longest unused is the first of the map.
+      this.coded.delete(model.name);
       this.coded.set(model.name, coded);
       await this.keepPicture(coded);
       signal.throwIfAborted();
@@ -163,7 +186,7 @@ export class Comparison {
     const { file, psnr } = coded;
     const size = formatBytes(file.length);
     this.fillRow("balle2017", [size, formatBpp(file.length, this.width * this.height), formatDecibels(psnr)]);
-    tag("right", "balle2017", `${size} · ${formatDecibels(psnr)} dB`);
+    this.tagRight();
     for (const rival of Object.keys(RIVALS) as Rival[]) this.showRival(rival);
     this.showLeft();
     await Promise.all((Object.keys(RIVALS) as Rival[]).map((rival) => this.match(coded, rival, signal)));
@@ -179,7 +202,10 @@ export class Comparison {
     if (coded.rivals[rival]) return;
     const match = await this.rivals.call("match", [`image/${rival}`, coded.file.length], { signal });
     show(`row-${rival}`, match !== null);
-    if (!match) return;
+    if (!match) {
+      if (this.chosen() === rival) document.querySelector<HTMLInputElement>("input[value=original]")!.click();
+      return;
+    }
     coded.rivals[rival] = match;
     this.showRival(rival);
     if (this.chosen() === rival) this.showLeft();
@@ -206,6 +232,11 @@ export class Comparison {
     if (picture) this.viewer.left.getContext("2d")!.drawImage(picture, 0, 0);
     if (match) tag("left", name, `${formatBytes(match.file.size)} · ${formatDecibels(match.psnr)} dB`);
     else tag("left", name, chosen === "original" ? formatBytes(this.originalBytes) : "…");
+  }
+
+  private tagRight() {
+    const { file, psnr } = this.shown!;
+    tag("right", "balle2017", `${formatBytes(file.length)} · ${formatDecibels(psnr)} dB`);
   }
 
   private setBusy(isBusy: boolean) {

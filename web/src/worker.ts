@@ -23,7 +23,10 @@ export interface Header {
   height: number;
   channels: number;
   numSlices: number;
+  /** Tags. */
   metadata: string[];
+  /** The ICC profile that the colours are in; without one they are sRGB. */
+  profile?: Uint8Array<ArrayBuffer>;
 }
 
 class Cancelled extends Sentence {}
@@ -45,6 +48,11 @@ const methods = {
 
   async original() {
     return toBitmap(source);
+  },
+
+  /** Fetches what coding takes. */
+  async prepare(context: Context, name: string) {
+    await codec.prepare(await findModel(name), context);
   },
 
   /** Codes the photograph. */
@@ -77,7 +85,11 @@ const methods = {
   async decode(context: Context, data: Uint8Array, wantsLatents = false) {
     const { contents, model } = await codec.open(data);
     const { width, height, channels, metadata, slices } = contents;
-    context.header({ model: model.name, width, height, channels, metadata, numSlices: slices.length });
+    context.header({
+      model: model.name, width, height, channels, numSlices: slices.length,
+      metadata: [...metadata.keys()],
+      profile: metadata.get("ICCP"),
+    });
     const latents = await codec.decode(contents, model, context);
     for await (const tile of codec.synthesize(latents, contents, model, context)) context.tile(tile);
     return { model: model.name, width, height, channels, latents: wantsLatents ? latents : null };
