@@ -63,6 +63,17 @@ def test_floats():
         assert np.abs(pixels[:, :, 0] - values * 255).max() <= 0.5 + 1e-3
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 599])
+def test_single_values_that_are_no_numbers_leave_the_others(odd, place):
+    values = np.linspace(0, 1, 600, dtype=np.float32)
+    expected = np.rint(values * 255)
+    values[place] = odd
+    expected[place] = 255 if odd > 0 else 0
+    pixels = images.read(saved(Image.fromarray(values.reshape(20, 30)), "TIFF")).pixels
+    assert np.abs(pixels[:, :, 0] - expected.reshape(20, 30)).max() <= 1
+
+
 def test_cmyk_without_a_profile():
     image = Image.fromarray(gradient()).convert("CMYK")
     np.testing.assert_array_equal(images.read(saved(image, "TIFF")).pixels, np.asarray(image.convert("RGB")))

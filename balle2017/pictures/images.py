@@ -213,7 +213,7 @@ def _converter(image):
     if image.mode.startswith("I;16") or image.mode == "I":
         return _from_16_bits
     if image.mode == "F":
-        scale = 255 if image.getextrema()[1] <= 1 else 1
+        scale = 255 if _largest(image) <= 1 else 1
         return lambda band: _from_float(band, scale)
     if image.has_transparency_data and image.mode not in _ALPHA_MODES:
         return lambda band: band.convert("RGBA")
@@ -225,6 +225,16 @@ def _converter(image):
 def _from_16_bits(band):
     values = np.clip(np.asarray(band), 0, 65535).astype(np.uint32)
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _largest(image):
+    """The largest value of a picture of floats; what is infinite, or not a number, says nothing of the others."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    bands = (
+        np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        for top in range(0, image.height, rows)
+    )
+    return max(np.max(band, where=np.isfinite(band), initial=0) for band in bands)
 
 
 def _from_float(band, scale):
