@@ -12,6 +12,7 @@ status is 1 if there are any. Outputs that exist are left as they are, unless
 """
 
 import argparse
+import glob
 import logging
 import sys
 
@@ -25,6 +26,9 @@ def main(argv=None):
     args, beam_args = _parser().parse_known_args(argv)
     if (args.command == "compress") != bool(args.model):
         return _complain("compress needs --model, and decompress finds it in the files.")
+    if glob.has_magic(args.output):
+        # Beam would look for what it has written, and delete, by a pattern.
+        return _complain(f"The folder {args.output} has one of *, ? and [ in its path, which Beam cannot write to.")
     with extras.needed("beam", "balle2017.beam"):
         from apache_beam.io.filesystem import BeamIOError
 

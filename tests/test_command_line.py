@@ -334,6 +334,15 @@ def test_folders_find_each_clash():
     ]
 
 
+@pytest.mark.parametrize("folder", ["out[1]", "out*", "a?/out"])
+def test_a_pipeline_writes_to_no_pattern(folder, capsys):
+    from balle2017 import beam
+
+    assert beam.main(["decompress", "--input", "*.tfci", "--output", folder]) == 2
+    assert f"balle2017.beam: The folder {folder} has one of" in capsys.readouterr().err
+    assert listing() == ["photo.png"]
+
+
 @pytest.fixture
 def client(monkeypatch):
     """The client's command, with a server that answers every request in its way."""

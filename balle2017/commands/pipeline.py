@@ -14,7 +14,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from balle2017.codec import ModelError
-from balle2017.commands import convert, hints, names
+from balle2017.commands import convert, names
+from balle2017.commands.subcommands import explain
 from balle2017.container.bitstream import BitstreamError
 from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
@@ -163,7 +164,7 @@ class Convert(beam.DoFn):
             else:
                 result = convert.decompress(data, self.options)
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
-            line = f"{path}\t{hints.of_error(error)}\n".encode()
+            line = f"{path}\t{explain(error)}\n".encode()
             name = _failed(self.run_name) + hashlib.sha256(path.encode()).hexdigest()
             _write(posixpath.join(self.output, name), io.BytesIO(line), self.run_name)
         else:
@@ -179,10 +180,10 @@ class Convert(beam.DoFn):
 
 def _write(target, file, run_name):
     """Writes a file, whole or not at all."""
-    folder, base = posixpath.split(target)
+    folder = posixpath.dirname(target)
     _make_folder(folder)
     # Under a name of its own until it is whole, as another worker may be trying the same.
-    temporary = posixpath.join(folder, f"{_part(run_name)}{uuid.uuid4().hex}-{base}")
+    temporary = posixpath.join(folder, f"{_part(run_name)}{uuid.uuid4().hex}")
     with FileSystems.create(temporary, "application/octet-stream") as out:
         shutil.copyfileobj(file, out)
     try:
