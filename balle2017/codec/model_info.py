@@ -2,6 +2,17 @@
 
 import json
 
+# What a model needs of it, and what else is looked at where it is there.
+_NEEDED = {
+    "name": str,
+    "lambda": (int, float),
+    "channels": int,
+    "num_latents": int,
+    "slice_length": int,
+    "fingerprint": int,
+}
+_POSSIBLE = {"version": int, "num_filters": int, "runtime": str, "kodak": dict}
+
 
 class ModelError(ValueError):
     """A model is missing, broken, or not the one that a file needs."""
@@ -24,8 +35,9 @@ def read_info(folder):
     try:
         with open(folder / "model.json", encoding="utf-8") as file:
             info = json.load(file)
-        for key in ("name", "lambda", "channels", "num_latents", "slice_length", "fingerprint"):
-            info[key]
+        for key, kind in (*_NEEDED.items(), *((key, kind) for key, kind in _POSSIBLE.items() if key in info)):
+            if not isinstance(info[key], kind):
+                raise TypeError
         return info
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"There is no model in {folder}.") from None

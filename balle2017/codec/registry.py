@@ -4,6 +4,7 @@ import difflib
 import functools
 import os
 import pathlib
+import threading
 
 from balle2017.codec.model import Model
 from balle2017.codec.model_info import FamilyError, ModelError, read_info
@@ -11,6 +12,8 @@ from balle2017.saved_model.folder import read_versions
 
 DEFAULT_MODEL = "bls2017-mse-4"
 MODELS_VARIABLE = "BALLE2017_MODELS"
+# Held while one is made: threads that ask for the same model at the same time share it.
+_loading = threading.Lock()
 
 
 def models_dir(path=None) -> pathlib.Path:
@@ -96,7 +99,8 @@ def _load(folder, arithmetic, runtime):
         stamp = os.stat(os.path.join(folder, "model.json")).st_mtime_ns
     except OSError:
         stamp = None
-    return _load_once(folder, arithmetic, runtime, stamp)
+    with _loading:
+        return _load_once(folder, arithmetic, runtime, stamp)
 
 
 @functools.lru_cache(maxsize=16)

@@ -103,7 +103,7 @@ def models(args):
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
         psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
         versions = ", ".join(map(str, found["versions"]))
-        sizes = f"{found['num_filters']:8} {found['num_latents']:8}"
+        sizes = f"{found.get('num_filters', ''):8} {found['num_latents']:8}"
         line = f"{found['name']:<20} {found['lambda']:8g} {sizes} {versions:>9} {bpp} {psnr}"
         print(line.rstrip())
     return FAILED if problems else DONE
