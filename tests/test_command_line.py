@@ -334,6 +334,21 @@ def test_folders_find_each_clash():
     ]
 
 
+def test_what_the_output_s_encoding_lacks_is_written_somehow(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
+    done = command("compress", "--help")
+    assert done.returncode == 0 and rb"\u03bb" in done.stdout
+    pathlib.Path("b×.tfci").write_bytes(codec.load("tiny-1").compress(photograph(20, 20)))
+    done = command("info", "b×.tfci")
+    assert done.returncode == 0 and done.stdout.startswith(rb"b\xd7.tfci")
+
+
+def test_a_limit_is_said_with_the_flag_that_raises_it(capsys):
+    fails(capsys, ["compress", "tiny-1", "photo.png", "--max_pixels", "99"], 1, "; --max_pixels raises the limit.")
+    pathlib.Path("a.tfci").write_bytes(codec.load("tiny-1").compress(photograph(20, 20)))
+    fails(capsys, ["decompress", "a.tfci", "--max_pixels", "99"], 1, "20×20, more than 99 pixels); --max_pixels")
+
+
 @pytest.mark.parametrize("folder", ["out[1]", "out*", "a?/out"])
 def test_a_pipeline_writes_to_no_pattern(folder, capsys):
     from balle2017 import beam

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import sys
 
 
 class Parser(argparse.ArgumentParser):
@@ -10,6 +11,9 @@ class Parser(argparse.ArgumentParser):
     _mixing = False
 
     def parse_known_args(self, args=None, namespace=None):
+        if hasattr(sys.stdout, "reconfigure"):
+            # What its encoding lacks, a letter or a byte of a file's name, is written as on standard error.
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Which argparse cannot do where there are subcommands, but can in each of them.
         if self._mixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
