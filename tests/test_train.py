@@ -122,6 +122,8 @@ def test_flags_are_the_settings():
         (dict(lmbda=float("nan")), "lmbda is at least 0"),
         (dict(optimizer="sgd"), "optimizer is soap or adam, not sgd"),
         (dict(num_classes=1), "prior=factorized"),
+        (dict(name="my point"), "'my point' is none"),
+        (dict(name="a/b"), "'a/b' is none"),
     ],
 )
 def test_settings_are_checked(wrong, sentence):

@@ -22,9 +22,6 @@ MAX_SIZE = 2**24 - 1
 # file as an attack on memory.
 MAX_PIXELS = 2 * (2**30 // 12)
 
-# The order of metadata sections in a file.
-METADATA_TAGS = ("EXIF", "ICCP", "XMP ")
-
 _FIXED = struct.Struct("<4sBBI3s3sHB")
 _HAS_METADATA = 0x08
 _CHANNELS = 0x07
@@ -202,6 +199,11 @@ def salvage(data: bytes) -> tuple[Bitstream, list[int], str]:
     return bitstream, lost, cause
 
 
+def is_name(text: str) -> bool:
+    """Whether a model can be called so."""
+    return bool(_NAME.fullmatch(text))
+
+
 def _check_header(b, error):
     if b.channels not in (1, 3):
         raise error(f"{b.channels} colour channels are not supported, only 1 and 3.")
@@ -209,7 +211,7 @@ def _check_header(b, error):
         raise error(f"A picture of {b.width}×{b.height} cannot be stored: sides go from 1 to {MAX_SIZE}.")
     if not 1 <= b.slice_length <= 65535:
         raise error(f"A slice length of {b.slice_length} is not possible.")
-    if not _NAME.fullmatch(b.model):
+    if not is_name(b.model):
         raise error("The model's name must be 1 to 255 ASCII letters, digits, dots, dashes and underscores.")
 
 

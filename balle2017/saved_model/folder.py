@@ -12,7 +12,21 @@ import json
 import os
 import shutil
 
+from balle2017.container import bitstream
 from balle2017.files.writing import new_folder
+
+
+def check_name(name):
+    """Refuses a name that files could not carry.
+
+    Raises:
+      ValueError: Which says what names there are.
+    """
+    if not bitstream.is_name(name):
+        raise ValueError(
+            "A rate point's name has 1 to 255 ASCII letters, digits, dots, dashes and underscores, and begins with a"
+            f" letter or a digit: {name!r} is none."
+        )
 
 
 @contextlib.contextmanager

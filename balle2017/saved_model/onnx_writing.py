@@ -16,6 +16,7 @@ def export(rate_point, directory, older=()):
       directory: Path whose last part should be the rate point's name.
       older: Versions before it, `RatePoint`s whose decoders stay beside its own.
     """
+    folder.check_name(rate_point.name)
     with folder.replacing(directory) as temporary:
         for half, version in (("encoder", rate_point), *(("decoder", v) for v in (*older, rate_point))):
             path = os.path.join(temporary, half, str(version.version))

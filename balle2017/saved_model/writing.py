@@ -36,6 +36,7 @@ def export(rate_point, directory, runtime="tfc", older=()):
       runtime: "tfc" or "stock".
       older: Versions before it, `RatePoint`s whose decoders stay beside its own.
     """
+    folder.check_name(rate_point.name)
     with folder.replacing(directory) as temporary:
         data = warmup.pictures(rate_point.channels)
         for part, version in ((Encoder, rate_point), *((Decoder, v) for v in (*older, rate_point))):

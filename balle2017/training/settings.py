@@ -10,6 +10,7 @@ from balle2017.files import writing
 from balle2017.model.ms_ssim_scales import MIN_SIDE
 from balle2017.model.network import STAGES, STRIDE
 from balle2017.model.objective import DISTORTIONS, PRIORS, RELAXATIONS
+from balle2017.saved_model.folder import check_name
 
 EXAMPLE_IMAGES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "examples")
 # What a run that goes on from its checkpoint may change.
@@ -142,6 +143,11 @@ class Settings:
                 raise SettingsError(f"{field.name} is at least {limits['lower']}, not {value}")
             if limits["upper"] is not None and value > limits["upper"]:
                 raise SettingsError(f"{field.name} is at most {limits['upper']}, not {value}")
+        try:
+            # Now, and not after hours.
+            check_name(self.name)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if self.patch_size % STRIDE:
             raise SettingsError(f"patch_size is a multiple of {STRIDE}, not {self.patch_size}")
         if self.distortion == "ms_ssim" and self.patch_size < MIN_SIDE:
