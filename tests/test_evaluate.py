@@ -177,6 +177,8 @@ def test_command_writes_all_formats_and_takes_a_new_codec(folder, tmp_path):
         (["--images=.", "--out=unused", "--codecs=gif"], "'gif'"),
         (["--images=.", "--out=unused", "--codecs=jpg"], "did you mean jpeg?"),
         (["--images=.", "--out=unused", "--codecs=bls2017-mse-4"], "did you mean bls2017-mse?"),
+        (["--images=.", "--out=unused", "--codecs=bls2017-mse", "--quality=bls2017-mse=9"], "bls2017-mse has no 9"),
+        (["--images=.", "--out=unused", "--codecs=jpeg", "--quality=jpeg=30,nan"], "jpeg has no nan"),
         (["--images=.", "--out=unused", "--viewer_bpp=0"], "invalid list of positive numbers"),
     ],
 )

@@ -43,6 +43,10 @@ class Codec(abc.ABC):
     scale: tuple
     media_type = None
 
+    def takes(self, quality):
+        """Whether there is such a quality."""
+        return quality in self.scale or quality in self.qualities
+
     def version(self, quality):
         """What decides about the bytes at this quality: kept results are only valid for the same."""
         return self.settings
@@ -120,6 +124,9 @@ class Jpeg2000(PillowCodec):
     description = "irreversible=True, mct=1, quality_mode='rates', no_jp2=True, one layer"
     qualities = (0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
     scale = tuple(round(0.04 * 1.01**i, 5) for i in range(520))
+
+    def takes(self, quality):
+        return 0 < quality <= 24
 
     def options(self, quality):
         rates = [24 / quality]

@@ -48,13 +48,14 @@ def choose(names, qualities, models_dir=None):
 
     Raises:
       baselines.CodecUnavailable: A codec that is asked for by name is not there.
-      ValueError: A quality is not a number, or its codec is not among the names.
+      ValueError: A quality is none of its codec's, or its codec is not among the names.
     """
     if names:
         found = [baselines.find(name, models_dir) for name in names]
     else:
         found = baselines.installed(models_dir)
     wanted = {codec.name: codec.qualities for codec in found}
+    by_name = {codec.name: codec for codec in found}
     for word in qualities:
         name, _, values = word.partition("=")
         if name not in wanted:
@@ -63,6 +64,9 @@ def choose(names, qualities, models_dir=None):
             numbers = [float(value) for value in values.split(",")]
         except ValueError:
             raise ValueError(f"The qualities {word} are not CODEC=NUMBER,NUMBER,….") from None
+        unknown = [f"{number:g}" for number in numbers if not by_name[name].takes(number)]
+        if unknown:
+            raise ValueError(f"In the qualities {word}, {name} has no {unknown[0]}.")
         wanted[name] = tuple(int(number) if number.is_integer() else number for number in numbers)
     return [(codec, wanted[codec.name]) for codec in found]
 
