@@ -10,6 +10,7 @@ import pytest
 
 from balle2017 import codec
 from balle2017.codec import ModelError, registry
+from balle2017.web.site import Site
 from helpers.pictures import photograph
 
 
@@ -101,6 +102,15 @@ def test_a_model_whose_numbers_are_none_leaves_the_others(change, tiny_models_di
     found, problems = codec.scan_models(tmp_path)
     assert [info["name"] for info in found] == ["tiny-1"]
     assert [str(problem) for problem in problems] == [f"{file} is damaged."]
+
+
+@pytest.mark.parametrize("file", ["arrays.json", "model.json"])
+def test_one_damaged_model_leaves_the_others_to_the_page(file, tiny_models_dir, tmp_path):
+    for name in ("tiny-1", "tiny-2"):
+        info = shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / name) / "model.json"
+        info.write_text(info.read_text().replace("tiny-1", name))
+    (tmp_path / "tiny-2" / "decoder" / "1" / file).write_text("{")
+    assert [model["name"] for model in Site(tmp_path).index["models"]] == ["tiny-1"]
 
 
 def test_threads_share_a_model(tiny_models_dir, tmp_path, monkeypatch):

@@ -7,11 +7,12 @@ import shutil
 import zlib
 
 from balle2017 import codec
+from balle2017.saved_model import stored_arrays
+from balle2017.saved_model.stored_arrays import GRAPHS
 
 STATIC = pathlib.Path(__file__).parent / "static"
 INDEX = "models.json"
 _EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "seeding_by_clements_engelhardt.jpg"
-_GRAPHS = {"encoder": "analysis.onnx", "decoder": "synthesis.onnx"}
 _KEYS = ("name", "lambda", "channels", "slice_length", "kodak")
 
 
@@ -62,8 +63,14 @@ class Site:
         (directory / INDEX).write_bytes(self.contents(INDEX))
 
     def _add_model(self, folder, info):
-        """Describes a model; `None` if it was exported without plain weights."""
-        encoders, decoders = (self._add_half(folder, half) for half in _GRAPHS)
+        """Describes a model; `None` if it was exported without plain weights, or is damaged."""
+        try:
+            return self._described(folder, info)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _described(self, folder, info):
+        encoders, decoders = (self._add_half(folder, half) for half in GRAPHS)
         if not encoders or not decoders:
             return None
         for decoder in decoders:
@@ -78,7 +85,7 @@ class Site:
         found = []
         versions = [path for path in (folder / half).glob("*") if path.name.isdigit()]
         for version in sorted(versions, key=lambda path: int(path.name), reverse=True):
-            graph, arrays = version / _GRAPHS[half], version / "arrays.json"
+            graph, arrays = version / GRAPHS[half], version / stored_arrays.INDEX
             if not graph.is_file() or not arrays.is_file():
                 continue
             weights = version / os.path.basename(json.loads(arrays.read_text(encoding="utf-8"))["file"])
