@@ -11,8 +11,8 @@ import numpy as np
 from balle2017.codec.forks import not_after_fork
 from balle2017.codec.model_info import ModelError
 
-# What the transforms compute with, and how the names of their signatures end. With bfloat16 only the
-# factors of products are rounded; files stay compatible, pixels differ a little.
+# What the transforms compute with, and how the names of their signatures end. With bfloat16 the
+# factors of products are rounded, and so are the sums of them; files stay compatible, pixels differ a little.
 ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
 _RANGE_CODER = "tensorflow_compression"
 

@@ -119,7 +119,7 @@ def _files_parser(common):
         "--arithmetic",
         choices=list(codec.ARITHMETIC),
         default="float32",
-        help="factors of the transforms' products; bfloat16 is about twice as fast on processors"
+        help="what the transforms' products are computed in; bfloat16 is about twice as fast on processors"
         " that multiply it, and a little less exact (default: %(default)s)",
     )
     files.add_argument(

@@ -84,7 +84,7 @@ class Encoder(_Half):
         return {"latents": self._latents(pixels)}
 
     def latents_bfloat16(self, pixels):
-        """Like `latents`, with factors of all products rounded to bfloat16."""
+        """Like `latents`, with the factors of all products and their sums rounded to bfloat16."""
         return {"latents": self._analyze(pixels, tf.bfloat16)}
 
     def encode_slices(self, latents):
@@ -223,7 +223,7 @@ class Decoder(_Half):
         return {"pixels": self._pixels(latents)}
 
     def synthesize_bfloat16(self, latents):
-        """Like `synthesize`, with factors of all products rounded to bfloat16."""
+        """Like `synthesize`, with the factors of all products and their sums rounded to bfloat16."""
         return {"pixels": self._synthesize(latents, tf.bfloat16)}
 
     def _synthesize(self, latents, dtype=tf.float32):
