@@ -16,6 +16,7 @@ from balle2017.commands import names, serving_client, single
 from balle2017.commands.parser import Parser
 from balle2017.container.bitstream import BitstreamError
 from balle2017.files import streams, writing
+from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
 from balle2017.pictures.plain import plain
 
@@ -23,6 +24,7 @@ from balle2017.pictures.plain import plain
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
+    images.set_limit(images.MAX_PIXELS)
     compress = args.command == "compress"
     given = [args.input] + ([args.output] if args.output else [])
     try:

@@ -12,22 +12,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import codec, tfci
+from balle2017 import tfci
 from balle2017.commands import folders, names
 from balle2017.files import streams, writing
 from balle2017.pictures import formats, images, streamed
+from helpers.commands import ROOT, workplace  # noqa: F401 (a fixture)
 from helpers.pictures import photograph
-
-ROOT = str(pathlib.Path(codec.__file__).parents[2])
-
-
-@pytest.fixture(autouse=True)
-def workplace(tiny_models_dir, tmp_path, monkeypatch):
-    """A folder with a photograph, and the tiny model as the installed one."""
-    monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-    Image.fromarray(photograph(50, 70)).save("photo.png")
 
 
 @pytest.fixture

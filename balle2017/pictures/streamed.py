@@ -127,7 +127,8 @@ class StreamedPixels:
         self._top, self._rows = top, pixels
         return self._converted(pixels[: bottom - top])
 
-    def __array__(self, dtype=None):
+    def __array__(self, dtype=None, copy=None):
+        # Always new, which is what `copy` may ask for.
         return np.asarray(self[:], dtype)
 
     def _open(self):
