@@ -106,3 +106,10 @@ def test_a_folder_that_needs_nothing_else(tiny_models_dir, tmp_path, capsys):
     assert light.compress(pixels) == codec.load("tiny-1", tiny_models_dir, runtime="onnx").compress(pixels)
     with pytest.raises(codec.ModelError, match="for the runtime onnx alone"):
         codec.load("tiny-1", tmp_path / "out", runtime="tensorflow")
+
+
+@pytest.mark.parametrize("name", ["my point", "süß", "-1", "", "a/b"])
+def test_a_name_that_no_file_could_carry_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="name has 1 to 255 ASCII letters"):
+        export(random_rate_point(name), tmp_path / "models" / "x")
+    assert not list(tmp_path.iterdir())

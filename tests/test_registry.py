@@ -132,7 +132,7 @@ def test_what_was_meant_is_said(tiny_models_dir, tmp_path):
     for name, sentence in [
         ("tiny1", r"no model tiny1 .*did you mean tiny-1\?.*installed are tiny-1\."),
         ("other", r"no model other in [^(]*; installed are tiny-1\."),
-        ("tiny", r"tiny is a family: name one of tiny-1, or a rate"),
+        ("tiny", r"tiny is a family: name one of tiny-1\.$"),
     ]:
         with pytest.raises(ModelError, match=sentence):
             codec.load(name, tiny_models_dir)
