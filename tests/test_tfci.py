@@ -92,7 +92,7 @@ def test_target_bpp(capsys):
 def test_models(capsys, tmp_path):
     assert tfci.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["tiny-1", "0.01", "8", "12"]
+    assert lines[1].split() == ["tiny-1", "0.01", "8", "12", "1"]
     os.mkdir("empty")
     fails(capsys, ["models", "--models_dir", "empty"], 1, "No models are installed")
     fails(capsys, ["models", "--models_dir", "nowhere"], 2, "no folder of models")
@@ -115,7 +115,7 @@ def test_wrong_command_lines(capsys):
         (["compress", "tiny-1"], 2, "Name a picture"),
         (["compress", "tiny-1", "a.png", "b.png", "c.png"], 2, "--out"),
         (["compress", "--bpp_strict", "tiny-1", "photo.png"], 2, "--target_bpp"),
-        (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "pixels; --max_pixels raises the limit."),
+        (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "pixels); --max_pixels raises the limit."),
         (["compress", "tiny-1", "folder", "--out", "out"], 2, "no files to compress"),
         (["compress", "tiny-1", "photo.png", "--out", "text.txt"], 2, "text.txt: File exists"),
         (["decompress", "photo.png"], 1, "not a .tfci file"),
