@@ -6,10 +6,10 @@
 
 `save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 9, default 0) and with an
 effort `lmbda`, as `codec.Model.compress` does; or `target_bpp` and `bpp_strict`, with the name of a
-family as `model` (default `bls2017-mse`) and effort 1 by default; and `exif`, `icc_profile` and `xmp`
-as Pillow's other formats do. Like JPEG, the format holds RGB and grayscale only; convert other modes
-first. The image's own ICC profile is kept, unless `icc_profile` is another or `None`; grayscale in a
-profile becomes RGB in sRGB.
+family as `model` (default `bls2017-mse`) and effort 1 by default (0 where there is no TensorFlow, which
+efforts need); and `exif`, `icc_profile` and `xmp` as Pillow's other formats do. Like JPEG, the format
+holds RGB and grayscale only; convert other modes first. The image's own ICC profile is kept, unless
+`icc_profile` is another or `None`; grayscale in a profile becomes RGB in sRGB.
 """
 
 import io
@@ -85,7 +85,7 @@ def _save(image, file, filename):
         if target is None:
             data = models[0].compress(pixels, metadata, options.get("effort", 0), options.get("lmbda"))
         else:
-            strict, effort = options.get("bpp_strict", False), options.get("effort", 1)
+            strict, effort = options.get("bpp_strict", False), options.get("effort", codec.default_effort(target))
             _, data = codec.compress_to_bpp(models, pixels, target, strict, metadata, effort)
     except codec.ModelError as error:
         raise ValueError(str(error)) from None

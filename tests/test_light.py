@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from balle2017 import codec
+from balle2017 import codec, tfci
 from balle2017.container import bitstream
+import balle2017.pillow  # noqa: F401 (it registers)
 from helpers.pictures import photograph
 from helpers.requirements import needs_tensorflow
 
@@ -57,7 +58,7 @@ for arguments in (
     ["models"],
 ):
     assert tfci.main(arguments) == 0, arguments
-assert tfci.main(["compress", "tiny-1", "a.png", "c.tfci", "--effort", "1"]) == 1
+assert tfci.main(["compress", "tiny-1", "a.png", "c.tfci", "--effort", "1"]) == 2
 assert not [name for name in MISSING[:-10] if sys.modules.get(name)]
 """
 
@@ -71,6 +72,36 @@ def test_the_light_path_asks_for_nothing_that_is_not_everywhere(tiny_models_dir,
     assert done.returncode == 0, done.stderr
     assert "effort above 0 needs TensorFlow" in done.stderr
     assert {Image.open(path).size for path in (tmp_path / "pictures").iterdir()} == {(50, 40)}
+
+
+def test_a_target_without_tensorflow_takes_the_nearest_model(tiny_models_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))
+    monkeypatch.chdir(tmp_path)
+    pixels = photograph(40, 50)
+    Image.fromarray(pixels).save("a.png")
+    nearest = codec.load("tiny-1", runtime="onnx").compress(pixels)
+    target = ["compress", "--target_bpp", "0.01", "tiny"]
+    assert tfci.main([*target, "a.png", "a.tfci"]) == tfci.main([*target, "a.png", "--out", "files"]) == 0
+    assert capsys.readouterr().err.count("an --effort above 0, for which TensorFlow is needed, finds rates") == 2
+    Image.fromarray(pixels).save("b.tfci", model="tiny", target_bpp=0.01)
+    for path in ("a.tfci", "b.tfci", "files/a.png.tfci"):
+        assert pathlib.Path(path).read_bytes() == nearest
+
+
+def test_an_effort_without_tensorflow_is_refused_before_anything_is_done(
+    tiny_models_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photograph(40, 50)).save(name)
+    for args in (["tiny-1"], ["tiny", "--target_bpp", "1"]):
+        assert tfci.main(["compress", *args, "a.png", "b.png", "--out", "files", "--effort", "2"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("balle2017: An effort above 0 needs TensorFlow") and err.count("\n") == 1
+    assert sorted(os.listdir()) == ["a.png", "b.png"]
 
 
 def agree(name, path):

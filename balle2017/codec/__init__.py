@@ -23,14 +23,14 @@ from balle2017.codec.registry import (
     models_dir,
     scan_models,
 )
-from balle2017.codec.runtime import RUNTIMES, has_tensorflow
+from balle2017.codec.runtime import RUNTIMES, can_refine, check_effort, default_effort, has_tensorflow
 from balle2017.codec.tensorflow_runtime import ARITHMETIC, tensorflow
 from balle2017.container.bitstream import BitstreamError, DamagedError
 from balle2017.pictures.images import ImageError
 
 __all__ = [
     "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
-    "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError", "compress",
-    "compress_to_bpp", "decompress", "example_model", "has_tensorflow", "list_models", "load", "load_family",
-    "models_dir", "scan_models", "tensorflow",
+    "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError", "can_refine",
+    "check_effort", "compress", "compress_to_bpp", "decompress", "default_effort", "example_model", "has_tensorflow",
+    "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

@@ -47,15 +47,34 @@ def has_tensorflow(infos):
     return all(TensorflowRuntime.lacks(None, info) is None for info in infos)
 
 
+def can_refine() -> bool:
+    """Whether there are efforts above 0: they take TensorFlow, any version."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def default_effort(target_bpp) -> int:
+    """The effort, where none is named: rates between those of the models take some, if it can be had."""
+    return 1 if target_bpp is not None and can_refine() else 0
+
+
+def check_effort(effort):
+    """Checks that an effort can be had.
+
+    Raises:
+      ModelError: If it is above 0, and TensorFlow is not installed.
+    """
+    if effort and not can_refine():
+        raise ModelError(
+            "An effort above 0 needs TensorFlow, which is not installed: pip install 'balle2017[tensorflow]',"
+            " or take effort 0."
+        )
+
+
 def tensorflow_for_effort():
     """TensorFlow, any version.
 
     Raises:
       ModelError: If it is not installed.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        raise ModelError(
-            "An effort above 0 needs TensorFlow, which is not installed: pip install 'balle2017[tensorflow]',"
-            " or take effort 0."
-        )
+    check_effort(1)
     return tensorflow()

@@ -158,7 +158,8 @@ def _add_compress(commands, files):
         metavar="N",
         type=int,
         choices=range(codec.MAX_EFFORT + 1),
-        help=f"0 (quickest) to {codec.MAX_EFFORT} (smallest) (default: 0, and 1 with --target_bpp)",
+        help=f"0 (quickest) to {codec.MAX_EFFORT} (smallest) (default: 0, and 1 with"
+        " --target_bpp where there is TensorFlow, which efforts above 0 need)",
     )
     sub.add_argument(
         "--lambda",

@@ -146,8 +146,9 @@ def candidates(options):
     """The models that `compress` chooses from: one, or with a target all of a family.
 
     Raises:
-      codec.ModelError: If there is none.
+      codec.ModelError: If there is none, or the effort cannot be had.
     """
+    codec.check_effort(options.effort)
     how = options.model, options.models_dir, options.arithmetic, options.runtime
     return [codec.load(*how)] if options.target_bpp is None else codec.load_family(*how)
 
@@ -159,7 +160,8 @@ def _missed(options, model, bpp):
     if options.effort:
         how = f"the nearest that {model.name} can do"
     else:
-        how = f"the nearest of the models, {model.name}; an --effort above 0 finds rates between them"
+        needs = "" if codec.can_refine() else ", for which TensorFlow is needed,"
+        how = f"the nearest of the models, {model.name}; an --effort above 0{needs} finds rates between them"
     return [f"It has {bpp:.4f} bits per pixel and not {options.target_bpp:g}: {how}."]
 
 

@@ -26,10 +26,7 @@ DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 def compress(args):
     """`compress`, of one file or many."""
-    effort = args.effort
-    if effort is None:
-        # The rates between those of the models take some effort.
-        effort = 0 if args.target_bpp is None else 1
+    effort = codec.default_effort(args.target_bpp) if args.effort is None else args.effort
     if args.bpp_strict and args.target_bpp is None:
         raise UsageError("--bpp_strict needs --target_bpp.")
     if args.lmbda is not None and (effort == 0 or args.target_bpp is not None):
