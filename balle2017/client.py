@@ -9,7 +9,6 @@ with `--rest` over REST, for which nothing is. The server listens for the two on
 """
 
 import io
-import shutil
 import sys
 
 from balle2017.commands import names, serving_client, single
@@ -40,13 +39,15 @@ def main(argv=None):
         return _complain(f"{source}: {error}", 1)
     except (serving_client.ServerError, BitstreamError) as error:
         return _complain(error, 1)
+    except BrokenPipeError:
+        return 1
     except OSError as error:
         return _complain(f"{error.filename or source}: {error.strerror or error}.", 1)
     return 0
 
 
 def _convert(args, source, target):
-    data, notices = sys.stdin.buffer.read() if source == "-" else streams.read(source), []
+    data, notices = streams.read_standard_input() if source == "-" else streams.read(source), []
     predict = serving_client.predict_rest if args.rest else serving_client.predict_grpc
     if args.command == "compress":
         # A server's graph sees neither orientation, colours and transparency, nor other formats.
@@ -55,8 +56,7 @@ def _convert(args, source, target):
     else:
         (result,) = serving_client.decompress(predict, args.server, [data])
     if target == "-":
-        shutil.copyfileobj(io.BytesIO(result), sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        writing.write_standard_output(io.BytesIO(result))
     else:
         writing.write(target, io.BytesIO(result))
     for notice in notices:

@@ -7,7 +7,7 @@ import sys
 from balle2017 import __version__, codec
 from balle2017.commands import completion, hints, subcommands, web
 from balle2017.commands.arguments import make_parser
-from balle2017.files import writing
+from balle2017.files import streams, writing
 from balle2017.pictures import images
 
 _COMMANDS = {
@@ -37,9 +37,15 @@ def main(argv=None):
     except (subcommands.UsageError, codec.ModelError) as error:
         return subcommands.complain(hints.of_error(error), subcommands.USAGE)
     except BrokenPipeError:
-        # Whoever reads the output has seen enough; what is left of it must not complain at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads the output has seen enough.
+        streams.drop_standard_output()
         return subcommands.FAILED
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Files have names: it is what a command prints.
+        streams.drop_standard_output()
+        return subcommands.complain(subcommands.explain(error), subcommands.FAILED, "standard output")
     except KeyboardInterrupt:
         print("balle2017: interrupted", file=sys.stderr)
         sys.stderr.flush()

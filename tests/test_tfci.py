@@ -311,11 +311,44 @@ def test_five_hundred_photographs_of_which_ten_are_broken():
     assert back.returncode == 0 and len(listing("back")) == 490
 
 
+# What prints, and what writes a file.
+PRINTED = (["models"], ["info", "a.tfci"], ["compress", "tiny-1", "photo.png", "-"], ["decompress", "a.tfci", "-"])
+
+
+def command_to(output, args, **options):
+    """Runs the command with a standard output that cannot take it; returns status and standard error."""
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    argv = [sys.executable, "-m", "balle2017.tfci", *args]
+    done = subprocess.run(argv, stdout=output, stderr=subprocess.PIPE, text=True, env=environment, **options)
+    return done.returncode, done.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a pipe of a POSIX shell")
-def test_a_reader_that_leaves_gets_no_traceback(tiny_models_dir):
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-m", "balle2017.tfci", "models", "--models_dir", str(tiny_models_dir)]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
-    os.close(writer)
-    assert done.returncode == 1 and not done.stderr
+def test_a_reader_that_leaves_gets_no_traceback():
+    assert tfci.main(["compress", "tiny-1", "photo.png", "a.tfci"]) == 0
+    for args in PRINTED:
+        reader, writer = os.pipe()
+        os.close(reader)
+        assert command_to(writer, args) == (1, "")
+        os.close(writer)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_standard_output_that_is_full_is_one_sentence():
+    assert tfci.main(["compress", "tiny-1", "photo.png", "a.tfci"]) == 0
+    with open("/dev/full", "wb") as full:
+        for args in PRINTED:
+            assert command_to(full, args) == (1, "balle2017: standard output: No space left on device.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes what a POSIX shell has open")
+def test_closed_standard_streams_are_one_sentence():
+    for args, status, sentence in (
+        (["compress", "tiny-1", "photo.png", "-"], 2, "There is no standard output."),
+        (["compress", "tiny-1", "-", "a.tfci"], 1, "-: There is no standard input."),
+        (["info", "-"], 1, "-: There is no standard input."),
+    ):
+        closed = [sys.executable, "-m", "balle2017.tfci", *args]
+        shell = ["sh", "-c", 'exec "$@" <&- >&-', "sh", *closed]
+        done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ROOT})
+        assert (done.returncode, done.stderr) == (status, f"balle2017: {sentence}\n")

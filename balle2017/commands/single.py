@@ -33,6 +33,8 @@ def paths(given, default, bitstreams, many=True):
     without_name = source == "-" or streams.is_stream(source)
     target = target[0] if target else "-" if without_name else default(source)
     if target == "-":
+        if sys.stdout is None:
+            raise UsageError("There is no standard output.")
         if sys.stdout.isatty():
             raise UsageError("The output is no text and not for a terminal.")
     elif streams.descriptor(target) is None:

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shlex
-import shutil
 import sys
 
 from balle2017 import codec
@@ -53,7 +52,7 @@ def compress(args):
 
     def convert_source(source, _, progress):
         # By its path, as a large picture's file need not be in memory as a whole.
-        file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+        file = io.BytesIO(streams.read_standard_input()) if source == "-" else source
         return convert.compress(file, options, progress)
 
     source, target = single.paths(args.paths, names.compressed, True)
@@ -71,7 +70,7 @@ def decompress(args):
         return names.decompressed(path, extension, **how)
 
     def convert_path(source, target, progress=None, options=options):
-        data = sys.stdin.buffer.read() if source == "-" else streams.read(source)
+        data = streams.read_standard_input() if source == "-" else streams.read(source)
         return convert.decompress(data, options, _format_of(target, args.format and extension), progress)
 
     if args.out:
@@ -111,7 +110,7 @@ def describe(args):
     results, status = [], DONE
     for path in args.paths:
         try:
-            data = sys.stdin.buffer.read() if path == "-" else streams.read(path)
+            data = streams.read_standard_input() if path == "-" else streams.read(path)
         except OSError as error:
             found = {"problem": explain(error), "whole": False}
         else:
@@ -220,12 +219,13 @@ def _run_one(args, source, target, convert_source, unit):
             aside = target == "-" or streams.is_stream(target)
             print(measured.report(result, args.models_dir, args.max_pixels), file=sys.stderr if aside else sys.stdout)
         if target == "-":
-            shutil.copyfileobj(result.file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            writing.write_standard_output(result.file)
         else:
             writing.write(target, result.file)
             if args.keep_times:
                 single.copy_times(source, target)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         sentence = explain(error)
         if sentence is None:

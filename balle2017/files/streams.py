@@ -5,6 +5,7 @@ Such a path is opened once, and read or written from its beginning to its end.
 
 import os
 import stat
+import sys
 
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _FOLDERS = ("/dev/fd/", "/proc/self/fd/")
@@ -40,6 +41,22 @@ def read(path):
     """
     with _open(path, "rb") as file:
         return file.read()
+
+
+def read_standard_input():
+    """The bytes of standard input.
+
+    Raises:
+      OSError: If it cannot be read, or was closed before.
+    """
+    if sys.stdin is None:
+        raise OSError("There is no standard input")
+    return sys.stdin.buffer.read()
+
+
+def drop_standard_output():
+    """Lets what standard output still holds go nowhere, so that it does not fail again when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_for_writing(path):

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 import threading
 
 from balle2017.files import streams
@@ -34,6 +35,23 @@ def write(path, source):
         return
     with lock, replacing(path) as file:
         shutil.copyfileobj(source, file)
+
+
+def write_standard_output(source):
+    """Writes the rest of a binary file object to standard output.
+
+    Raises:
+      BrokenPipeError: If nobody reads it any more.
+      OutputError: If it fails otherwise.
+    """
+    try:
+        shutil.copyfileobj(source, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        streams.drop_standard_output()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(error.errno, error.strerror, "standard output") from None
 
 
 def write_text(path, text):
