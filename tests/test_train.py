@@ -178,6 +178,17 @@ def test_a_run_refuses_other_settings(trained):
     assert loop.train(tiny(folder, models_dir=str(other))).directory == str(other / "tiny")
 
 
+def test_released_versions_are_not_replaced(tmp_path):
+    for version in "12":
+        decoder = tmp_path / "models" / "tiny" / "decoder" / version
+        decoder.mkdir(parents=True)
+        (decoder / "model.json").write_text("{}")
+    with pytest.raises(SettingsError, match="decoders of several versions"):
+        loop.train(tiny(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "models" / "tiny" / "decoder").iterdir()) == ["1", "2"]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):
     with pytest.raises(loop.TrainingError, match="smaller learning_rate"):
         loop.train(tiny(tmp_path, learning_rate=1e30, optimizer="adam"), export=False)

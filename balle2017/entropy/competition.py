@@ -34,6 +34,8 @@ def competing_tables(tables, images, num_classes, iterations=12, confidence=100.
     Returns:
       `CodingTables` with the same values in its tables. Classes are in the order of the
       bits that a position takes.
+
+    It is one long function, since all of its steps work on the same concatenation of the channels' bins.
     """
     if num_classes == 1 or not tables.active.size:
         return tables

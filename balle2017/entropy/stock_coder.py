@@ -154,6 +154,8 @@ class StockCoder(Coder):
         Returns:
           Symbols int32 `[positions, at least A, lanes]`; the final `State`;
           bool `[1, lanes]`, lanes with an escape code that cannot be.
+
+        It is one long function, since it is one loop of the graph, whose parts share its tables.
         """
         groups, unroll = self._decoder_table.shape[:2]
         upper, bounds, width = _search_tables(self._decoder_table)

@@ -18,11 +18,12 @@ from balle2017.model import prior
 from balle2017.model.objective import RateDistortionModel, distortion_per_image
 from balle2017.model.operations import processor_has_bfloat16
 from balle2017.saved_model import writing
+from balle2017.saved_model.folder import read_versions
 from balle2017.saved_model.rate_point import RatePoint
 from balle2017.training import photographs
 from balle2017.training import settings as run_settings
 from balle2017.training.checkpoints import Checkpoints, Schedule, StopAt, has_checkpoint
-from balle2017.training.settings import EXAMPLE_IMAGES
+from balle2017.training.settings import EXAMPLE_IMAGES, SettingsError
 from balle2017.training.soap import SOAP
 from balle2017.training.start import initialize, rounded_latents
 
@@ -63,11 +64,18 @@ def train(settings, make_model=None, export=True):
       A `Result`. Workers other than the chief export nothing.
 
     Raises:
-      SettingsError: If the run has been begun with other settings, or `init_from` has other sizes.
+      SettingsError: If the run has been begun with other settings, `init_from` has other sizes, or released
+        versions would be replaced.
       DataError: If there are no photographs to train on.
       TrainingError: If the loss does not stay finite.
       OSError, ValueError: If the rate point to start from cannot be read.
     """
+    directory = os.path.join(settings.models_dir, settings.name)
+    if export and len(read_versions(directory)) > 1:
+        raise SettingsError(
+            f"{directory} holds the decoders of several versions, which a training would replace: give another"
+            " models_dir, and put its result beside them by balle2017.export with --keep_versions"
+        )
     resumed = has_checkpoint(settings.folder)
     ancestors = run_settings.check_kept(settings) if resumed else []
     tf.keras.utils.set_random_seed(settings.seed)
@@ -112,7 +120,6 @@ def train(settings, make_model=None, export=True):
     history = read_history(settings.folder)
     if not (export and is_chief(strategy)):
         return Result(figures, history, None)
-    directory = os.path.join(settings.models_dir, settings.name)
     info = describe(settings, ancestors, len(training), figures, checkpoints.seconds)
     writing.export(rate_point_of(model, settings, training, info), directory)
     print(f"exported {directory}")
