@@ -475,7 +475,12 @@ def command(models_dir):
     """`balle2017 web` in a process of its own, and where its page is."""
     arguments = ["web", "--models_dir", str(models_dir), "--no_browser", "--port", "0"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "balle2017", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "balle2017", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a script inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         yield process, re.search(r"http://\S+", process.stdout.readline())[0]
@@ -496,7 +501,7 @@ def test_the_page_works_without_a_network(models_dir, good, tmp_path):
         page_decodes(browser, good)
         page_encodes(browser, png.getvalue(), "golden-2")
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 0
+        assert process.wait(60) == 0
         browser.get(url)
         assert page_decodes(browser, good)[1].shape == (60, 40, 3)
         assert page_encodes(browser, png.getvalue(), "golden-2")
