@@ -18,6 +18,7 @@ from balle2017.files import streams, writing
 from balle2017.pictures import formats, images, streamed
 from helpers.commands import ROOT, workplace  # noqa: F401 (a fixture)
 from helpers.pictures import photograph
+from helpers.requirements import needs_tensorflow
 
 
 @pytest.fixture
@@ -131,6 +132,7 @@ def test_the_commands_name_the_output(capsys):
     assert "balle2017: in/sub/photo.png: out/sub: " in capsys.readouterr().err
 
 
+@needs_tensorflow
 def test_exports_and_reports_have_usual_modes(umask, tiny_rate_point):
     from balle2017.evaluation import results
     from balle2017.saved_model import writing as saving

@@ -74,6 +74,16 @@ def test_the_light_path_asks_for_nothing_that_is_not_everywhere(tiny_models_dir,
     assert {Image.open(path).size for path in (tmp_path / "pictures").iterdir()} == {(50, 40)}
 
 
+def test_the_tests_can_be_collected_without_tensorflow():
+    program = (
+        "import pytest, sys; sys.modules.update(dict.fromkeys(sys.argv[1:]));"
+        "sys.exit(pytest.main(['-q', '--collect-only', '-p', 'no:cacheprovider', 'tests']))"
+    )
+    missing = ["tensorflow", "tensorflow_compression", "tensorflow_probability", "tensorflow_serving"]
+    done = subprocess.run([sys.executable, "-c", program, *missing], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_target_without_tensorflow_takes_the_nearest_model(tiny_models_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     monkeypatch.setenv("BALLE2017_MODELS", str(tiny_models_dir))

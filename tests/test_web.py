@@ -29,6 +29,7 @@ from balle2017.web.server import address, make_server
 from balle2017.web.site import STATIC, Site
 from helpers.files import lying_header, sealed
 from helpers.pictures import photograph
+from helpers.rate_points import export_for_all
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -54,12 +55,10 @@ def models_dir(tmp_path_factory):
     sys.path.insert(0, str(GOLDEN))
     import make
 
-    from balle2017.saved_model.writing import export
-
     folder = tmp_path_factory.mktemp("models")
     for name in make.TINY:
         *older, newest = make.load_versions(name)
-        export(newest, folder / name, older=older)
+        export_for_all(newest, folder / name, older=older)
     for name in RATE_POINTS:
         (folder / name).symlink_to(codec.models_dir() / name)
     return folder
