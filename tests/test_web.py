@@ -523,6 +523,25 @@ def test_the_page_works_without_a_network(models_dir, good, tmp_path):
         assert all("ERR_CONNECTION_REFUSED" in entry["message"] for entry in browser.get_log("browser"))
 
 
+def test_weights_that_arrive_damaged_are_not_kept(browser, models_dir):
+    site = Site(models_dir)
+    whole = site.contents
+    (encoder,) = (model["encoder"]["folder"] for model in site.index["models"] if model["name"] == "golden-2")
+    encode = "balle2017.encode(new Blob([bytes(arguments[0])]), 'golden-2').then(text, (e) => e.message).then(done)"
+    png = encoded(as_png(photograph(40, 60)))
+    with serving(site) as server:
+        browser.get(address(server))
+        for damage in (lambda data: data[:1000], lambda data: data[:-1] + bytes([data[-1] ^ 1])):
+            for name in ("arrays.json", "analysis.onnx", "saved_model.pb"):
+                broken = {f"{encoder}/{name}": damage(whole(f"{encoder}/{name}"))}
+                site.contents = lambda path, broken=broken: broken.get(path) or whole(path)
+                sentence = browser.execute_async_script(PRELUDE + encode, png)
+                assert sentence == "The model golden-2 has not arrived whole; try it again."
+        site.contents = whole
+        data = base64.b64decode(browser.execute_async_script(PRELUDE + encode, png))
+        assert bitstream.unpack(data).model == "golden-2"
+
+
 def test_the_server_serves_the_page_and_nothing_else(server):
     def get(path, method="GET", **headers):
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port)

@@ -10,9 +10,9 @@ function table(bits: number, step: (value: number) => number): Uint32Array {
   });
 }
 
-/** zlib's CRC-32. */
-export function crc32(data: Uint8Array): number {
-  let crc = 0xffffffff;
+/** zlib's CRC-32, of the bytes before and these. */
+export function crc32(data: Uint8Array, before = 0): number {
+  let crc = ~before;
   for (const byte of data) crc = CRC32[(crc ^ byte) & 0xff] ^ (crc >>> 8);
   return ~crc >>> 0;
 }

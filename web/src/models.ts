@@ -1,12 +1,13 @@
 // The models that lie beside the page, and their weights, which are fetched when first used.
 
 import { Sentence } from "./bitstream";
+import { crc32 } from "./checksum";
 import { readTables, type Tables } from "./tables";
 
 /** Where the weights of an encoder or a decoder are. */
 export interface Half {
   folder: string;
-  /** Changes with the contents, so that they can be kept for ever. */
+  /** CRC-32 of graph, index of arrays and weights, so that they can be kept for ever. */
   version: string;
   bytes: number;
 }
@@ -46,7 +47,7 @@ let listed: Promise<ModelInfo[]> | undefined;
 
 /** All installed models, by family and ascending λ. */
 export function listModels(): Promise<ModelInfo[]> {
-  listed ??= get("models.json").then(async (response) => (await response.json()).models as ModelInfo[]);
+  listed ??= getAll("models.json").then((bytes) => parse(bytes, "models.json").models as ModelInfo[]);
   listed.catch(() => (listed = undefined));
   return listed;
 }
@@ -64,11 +65,19 @@ export async function findModel(name: string): Promise<ModelInfo> {
 /** Fetches a half of a model: "analysis" of an encoder or "synthesis" of a decoder. */
 export async function fetchWeights(half: Half, graph: string, progress?: BytesFetched): Promise<Weights> {
   const url = (name: string) => `${half.folder}/${name}?v=${half.version}`;
-  const index = await (await get(url("arrays.json"))).json();
+  const arrays = await getAll(url("arrays.json"));
+  const index = parse(arrays, url("arrays.json"));
   const [graphBytes, data] = await Promise.all([
-    get(url(`${graph}.onnx`)).then(readAll),
-    get(url(index.file)).then((response) => readAll(response, (done) => progress?.(done, half.bytes))),
+    getAll(url(`${graph}.onnx`)),
+    getAll(url(index.file), (done) => progress?.(done, half.bytes)),
   ]);
+  const parts = { [`${graph}.onnx`]: graphBytes, "arrays.json": arrays, [index.file]: data };
+  const crc = Object.values(parts).reduce((before, bytes) => crc32(bytes, before), 0);
+  if (crc !== parseInt(half.version, 16)) {
+    listed = undefined;
+    throw notWhole(half.folder);
+  }
+  for (const [name, bytes] of Object.entries(parts)) await keep(url(name), bytes);
   const integers = (name: string): Int32Array => {
     const { offset, shape, dtype } = index.arrays[`coder/${name}`];
     if (dtype !== "int32") throw new Error(`coder/${name} is ${dtype}`);
@@ -84,11 +93,10 @@ export async function fetchWeights(half: Half, graph: string, progress?: BytesFe
   return { graph: graphBytes, file: index.file, data, tables };
 }
 
-/** Fetches a file that lies beside the page; those with a version are kept for ever. */
+/** Fetches a file that lies beside the page, unless it is one that is kept. */
 export async function get(path: string): Promise<Response> {
   const url = new URL(path, base);
-  const cache = url.searchParams.has("v") ? await openCache() : null;
-  const kept = await cache?.match(url);
+  const kept = url.searchParams.has("v") && (await (await openCache())?.match(url));
   if (kept) return kept;
   let response: Response;
   try {
@@ -99,8 +107,27 @@ export async function get(path: string): Promise<Response> {
     );
   }
   if (!response.ok) throw new Sentence(`${describe(path)} cannot be fetched (status ${response.status}).`);
-  if (cache) await keep(cache, url, response.clone());
   return response;
+}
+
+/** The bytes of a file that lies beside the page. */
+export async function getAll(path: string, progress?: (done: number) => void): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await get(path);
+  return readAll(response, progress).catch(() => {
+    throw notWhole(path);
+  });
+}
+
+function parse(bytes: Uint8Array, path: string): any {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw notWhole(path);
+  }
+}
+
+function notWhole(path: string): Sentence {
+  return new Sentence(`${describe(path)} has not arrived whole; try it again.`);
 }
 
 async function openCache(): Promise<Cache | null> {
@@ -108,19 +135,22 @@ async function openCache(): Promise<Cache | null> {
   return self.caches ? caches.open(CACHE).catch(() => null) : null;
 }
 
-async function keep(cache: Cache, url: URL, response: Response) {
-  // Of what it replaces nothing is kept.
+/** Keeps a file that has a version, and nothing of what it replaces. */
+async function keep(path: string, bytes: Uint8Array<ArrayBuffer>) {
+  const url = new URL(path, base);
+  const cache = await openCache();
+  if (!cache || (await cache.match(url))) return;
   await cache.delete(url, { ignoreSearch: true });
-  // Not waited for, as it ends with the response's last byte; without room it is fetched again.
-  cache.put(url, response).catch(() => {});
+  // Without room it is fetched again.
+  await cache.put(url, new Response(bytes)).catch(() => {});
 }
 
 function describe(path: string): string {
-  const [, name] = path.match(/^models\/([^/]+)\//) ?? [];
+  const [, name] = path.match(/^models\/([^/]+)/) ?? [];
   return name ? `The model ${name}` : `A part of this page (${path})`;
 }
 
-export async function readAll(response: Response, progress?: (done: number) => void): Promise<Uint8Array> {
+async function readAll(response: Response, progress?: (done: number) => void): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];
   let length = 0;
   for (const reader = response.body!.getReader(); ; ) {

@@ -1,7 +1,7 @@
 // The transforms: the models' ONNX graphs in onnxruntime-web.
 
 import * as ort from "onnxruntime-web/wasm";
-import { get, readAll, type Weights } from "./models";
+import { getAll, type Weights } from "./models";
 
 const MAX_THREADS = 8;
 
@@ -11,7 +11,9 @@ export class Transform {
   private constructor(private session: ort.InferenceSession) {}
 
   static async load(weights: Weights): Promise<Transform> {
-    await (ready ??= prepare());
+    ready ??= prepare();
+    ready.catch(() => (ready = undefined));
+    await ready;
     const session = await ort.InferenceSession.create(weights.graph, {
       executionProviders: ["wasm"],
       externalData: [{ path: weights.file, data: weights.data }],
@@ -42,7 +44,7 @@ async function prepare() {
     ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1)
     : 1;
   ort.env.wasm.wasmPaths = { mjs: new URL("ort-wasm-simd-threaded.mjs", self.location.href) };
-  const packed = await readAll(await get("ort-wasm-simd-threaded.wasm.gz"));
+  const packed = await getAll("ort-wasm-simd-threaded.wasm.gz");
   ort.env.wasm.wasmBinary = await unzip(packed);
 }
 
