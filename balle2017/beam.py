@@ -12,23 +12,26 @@ status is 1 if there are any. Outputs that exist are left as they are, unless
 """
 
 import argparse
+import functools
 import glob
 import logging
 import sys
 
 from balle2017 import codec
-from balle2017.commands import convert, extras
+from balle2017.commands import convert, ending, extras
 from balle2017.pictures import images
+
+complain = functools.partial(ending.complain, status=ending.USAGE, program="balle2017.beam")
 
 
 def main(argv=None):
     """Runs the pipeline; returns the exit status."""
     args, beam_args = _parser().parse_known_args(argv)
     if (args.command == "compress") != bool(args.model):
-        return _complain("compress needs --model, and decompress finds it in the files.")
+        return complain("compress needs --model, and decompress finds it in the files.")
     if glob.has_magic(args.output):
         # Beam would look for what it has written, and delete, by a pattern.
-        return _complain(f"The folder {args.output} has one of *, ? and [ in its path, which Beam cannot write to.")
+        return complain(f"The folder {args.output} has one of *, ? and [ in its path, which Beam cannot write to.")
     with extras.needed("beam", "balle2017.beam"):
         from apache_beam.io.filesystem import BeamIOError
 
@@ -46,21 +49,21 @@ def main(argv=None):
         try:
             convert.candidates(options)
         except codec.ModelError as error:
-            return _complain(error)
+            return complain(error)
     # What fails is listed in the output; Beam's own steps are of no interest.
     logging.getLogger().setLevel(logging.WARNING)
     try:
         number = pipeline.count(args.input)
         if not number:
-            return _complain(f"There are no files {args.input}.")
+            return complain(f"There are no files {args.input}.")
         print(f"balle2017.beam: {_files(number)} to {args.command}", file=sys.stderr)
         number = pipeline.run(args.command, options, args.input, args.output, args.overwrite, beam_args)
     except pipeline.RunnerError as error:
-        return _complain(error)
+        return complain(error)
     except (BeamIOError, ValueError) as error:
-        return _complain(f"Files cannot be listed or written ({error}).")
+        return complain(f"Files cannot be listed or written ({error}).")
     if number:
-        return _complain(f"{_files(number)} failed, see {pipeline.FAILURES} in {args.output}.", 1)
+        return complain(f"{_files(number)} failed, see {pipeline.FAILURES} in {args.output}.", status=1)
     return 0
 
 
@@ -94,10 +97,5 @@ def _files(number):
     return f"{number} {'file' if number == 1 else 'files'}"
 
 
-def _complain(sentence, status=2):
-    print(f"balle2017.beam: {sentence}", file=sys.stderr)
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "balle2017.beam")

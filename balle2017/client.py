@@ -9,9 +9,9 @@ with `--rest` over REST, for which nothing is. The server listens for the two on
 """
 
 import io
-import sys
 
-from balle2017.commands import names, serving_client, single
+from balle2017.commands import ending, names, serving_client, single
+from balle2017.commands.ending import complain
 from balle2017.commands.parser import Parser
 from balle2017.container.bitstream import BitstreamError
 from balle2017.files import streams, writing
@@ -31,18 +31,18 @@ def main(argv=None):
         if not compress and names.is_picture(target) and not target.lower().endswith(".png"):
             raise single.UsageError(f"A server sends PNG files, and {target} is named as another one.")
         if not single.may_write(target, args.overwrite, compress, False):
-            return _complain(f"{source}: {single.skipped(target)}", 0)
+            return complain(f"{source}: {single.skipped(target)}", 0)
         _convert(args, source, target)
     except single.UsageError as error:
-        return _complain(error, 2)
+        return complain(error, 2)
     except ImageError as error:
-        return _complain(f"{source}: {error}", 1)
+        return complain(f"{source}: {error}", 1)
     except (serving_client.ServerError, BitstreamError) as error:
-        return _complain(error, 1)
+        return complain(error, 1)
     except BrokenPipeError:
         return 1
     except OSError as error:
-        return _complain(f"{error.filename or source}: {error.strerror or error}.", 1)
+        return complain(f"{error.filename or source}: {error.strerror or error}.", 1)
     return 0
 
 
@@ -60,7 +60,7 @@ def _convert(args, source, target):
     else:
         writing.write(target, io.BytesIO(result))
     for notice in notices:
-        _complain(f"{source}: {notice}", 0)
+        complain(f"{source}: {notice}", 0)
 
 
 def _parser():
@@ -81,10 +81,5 @@ def _parser():
     return parser
 
 
-def _complain(sentence, status):
-    print(f"balle2017: {sentence}", file=sys.stderr)
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

@@ -5,17 +5,18 @@
 
 import os
 import pathlib
-import sys
 
-from balle2017.commands import extras
+from balle2017.commands import ending, extras
 from balle2017.commands.parser import Parser
+
+PROGRAM = "balle2017.evaluate"
 
 
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with extras.needed("evaluate", "balle2017.evaluate"):
+    with extras.needed("evaluate", PROGRAM):
         from balle2017.evaluation import baselines, bd, measuring, metrics, report, results
 
     try:
@@ -28,9 +29,9 @@ def main(argv=None):
         out.mkdir(parents=True, exist_ok=True)
         records = measuring.evaluate(paths, chosen, out / "per_image")
     except (ValueError, OSError, baselines.CodecUnavailable) as error:
-        return _complain(error)
+        return ending.complain(error, ending.FAILED, program=PROGRAM)
     if not records:
-        return _complain("None of the images could be read.")
+        return ending.complain("None of the images could be read.", ending.FAILED, program=PROGRAM)
     results.write_results(out, records, chosen)
     results.print_table(results.aggregate(records), chosen, published)
     small = {r["image"] for r in records if r["ms_ssim_rgb"] is None and r["psnr_rgb"] is not None}
@@ -113,10 +114,5 @@ def _rates(text):
 _rates.__name__ = "list of positive numbers"
 
 
-def _complain(sentence):
-    print(f"balle2017.evaluate: {sentence}", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, PROGRAM)

@@ -21,10 +21,11 @@ import argparse
 import functools
 import logging
 import os
-import sys
 
-from balle2017.commands import extras
+from balle2017.commands import ending, extras
 from balle2017.commands.parser import Parser
+
+complain = functools.partial(ending.complain, program="balle2017.export")
 
 
 def main(argv=None):
@@ -43,12 +44,12 @@ def main(argv=None):
         targets = [os.path.join(args.out, os.path.basename(path)) for path in paths]
         for path, target in zip(paths, targets):
             if os.path.realpath(target) == os.path.realpath(path):
-                return _complain(f"{args.out} holds the very models that are to be exported.", 2)
+                return complain(f"{args.out} holds the very models that are to be exported.", 2)
             if os.path.lexists(target) and not os.path.isfile(os.path.join(target, "model.json")):
-                return _complain(f"{target} exists and is no exported model.", 2)
+                return complain(f"{target} exists and is no exported model.", 2)
         for path, target in zip(paths, targets):
             if os.path.lexists(target) and not (args.overwrite or args.keep_versions):
-                _complain(
+                complain(
                     f"{path}: Skipped, as {target} exists; --overwrite replaces it, --keep_versions puts a new"
                     " version beside those that it has.",
                     0,
@@ -58,7 +59,7 @@ def main(argv=None):
             export(versions[-1], target, older=versions[:-1])
             print(target, flush=True)
     except (OSError, ValueError) as error:
-        return _complain(error, 1)
+        return complain(error, 1)
     return 0
 
 
@@ -98,11 +99,6 @@ def _exporter(runtime):
     return functools.partial(writing.export, runtime=runtime)
 
 
-def _complain(sentence, status):
-    print(f"balle2017.export: {sentence}", file=sys.stderr)
-    return status
-
-
 def versions_of(source, target=None):
     """The versions to export, `RatePoint`s by ascending number.
 
@@ -128,4 +124,4 @@ def versions_of(source, target=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "balle2017.export")

@@ -1,13 +1,11 @@
 """Compresses photographs to `.tfci` files and back: `python -m balle2017.tfci --help`."""
 
 import os
-import signal
-import sys
 
 from balle2017 import __version__, codec
-from balle2017.commands import completion, hints, subcommands, web
+from balle2017.commands import completion, ending, hints, subcommands, web
 from balle2017.commands.arguments import make_parser
-from balle2017.files import streams, writing
+from balle2017.files import streams
 from balle2017.pictures import images
 
 _COMMANDS = {
@@ -28,35 +26,27 @@ def main(argv=None):
     args = parser.parse_args(argv)
     images.set_limit(args.max_pixels)
     try:
-        # Ended by another program is like ended by the user.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         status = _COMMANDS[args.command](args)
         # Now, so that a pipe without a reader is noticed here; nothing where there is no output at all.
         print(end="", flush=True)
         return status
     except (subcommands.UsageError, codec.ModelError) as error:
-        return subcommands.complain(hints.of_error(error), subcommands.USAGE)
+        return ending.complain(hints.of_error(error), ending.USAGE)
     except BrokenPipeError:
         # Whoever reads the output has seen enough.
         streams.drop_standard_output()
-        return subcommands.FAILED
+        return ending.FAILED
     except OSError as error:
         if error.filename is not None:
             raise
         # Files have names: it is what a command prints.
         streams.drop_standard_output()
-        return subcommands.complain(subcommands.explain(error), subcommands.FAILED, "standard output")
-    except KeyboardInterrupt:
-        print("balle2017: interrupted", file=sys.stderr)
-        sys.stderr.flush()
-        # Threads may still be at work: without waiting for them, but for a file being written.
-        with writing.lock:
-            os._exit(subcommands.INTERRUPTED)
+        return ending.complain(subcommands.explain(error), ending.FAILED, "standard output")
 
 
 def run():
     """The installed command `balle2017`."""
-    sys.exit(main())
+    ending.run(main)
 
 
 if __name__ == "__main__":

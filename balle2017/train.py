@@ -11,7 +11,7 @@ import sys
 # 3 silences what TensorFlow says about GPUs that are not there.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from balle2017.commands import extras
+from balle2017.commands import ending, extras
 
 with extras.needed("train", "balle2017.train"):
     from absl import app, flags, logging
@@ -72,4 +72,5 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags(flags.FLAGS)
-    app.run(main, ["--help" if word == "-h" else word for word in sys.argv])
+    words = ["--help" if word == "-h" else word for word in sys.argv]
+    ending.run(lambda: app.run(main, words), "balle2017.train")

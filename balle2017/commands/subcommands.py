@@ -10,6 +10,7 @@ import sys
 
 from balle2017 import codec
 from balle2017.commands import convert, folders, hints, info, measured, names, single
+from balle2017.commands.ending import DONE, FAILED, INCOMPLETE, complain
 from balle2017.commands.progress import Progress
 from balle2017.commands.single import UsageError
 from balle2017.commands.sizes import size
@@ -19,8 +20,6 @@ from balle2017.pictures import formats, images
 
 # From so many files on, `--runtime auto` is TensorFlow.
 _MANY_FILES = 50
-
-DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def compress(args):
@@ -138,13 +137,6 @@ def explain(error):
     if isinstance(error, OSError):
         return f"{error.strerror or error}".rstrip(".") + "."
     return None
-
-
-def complain(sentence, status, path=None):
-    """Prints a sentence on standard error, and returns the status."""
-    where = f"{path}: " if path else ""
-    print(f"balle2017: {where}{sentence}", file=sys.stderr)
-    return status
 
 
 def _options(args, **options):

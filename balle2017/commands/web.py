@@ -1,13 +1,11 @@
 """`balle2017 web`: from its parsed arguments to an exit status."""
 
-import sys
 import webbrowser
 
 from balle2017 import codec
+from balle2017.commands.ending import DONE, FAILED, USAGE, complain
 from balle2017.web.server import address, make_server
 from balle2017.web.site import Site
-
-_DONE, _FAILED, _USAGE = 0, 1, 2
 
 
 def serve(args):
@@ -15,18 +13,18 @@ def serve(args):
     try:
         site = Site(args.models_dir)
     except codec.ModelError as error:
-        return _complain(error, _USAGE)
+        return complain(error, USAGE)
     if args.out:
         try:
             site.write(args.out)
         except OSError as error:
-            return _complain(f"{error.strerror}.", _USAGE)
+            return complain(f"{error.strerror}.", USAGE)
         print(f"{args.out} holds the page and {len(site.index['models'])} models, for any host of static files.")
-        return _DONE
+        return DONE
     try:
         server = make_server(site, args.port)
     except OSError as error:
-        return _complain(f"Port {args.port} cannot be used ({error.strerror}); --port names another.", _FAILED)
+        return complain(f"Port {args.port} cannot be used ({error.strerror}); --port names another.", FAILED)
     with server:
         print(f"The page is at {address(server)} until you press Ctrl-C.", flush=True)
         if not args.no_browser:
@@ -36,9 +34,4 @@ def serve(args):
         except KeyboardInterrupt:
             # That is how it is meant to end.
             print()
-    return _DONE
-
-
-def _complain(sentence, status):
-    print(f"balle2017: {sentence}", file=sys.stderr)
-    return status
+    return DONE
