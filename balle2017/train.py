@@ -22,6 +22,7 @@ with extras.needed("train", "balle2017.train"):
 
 # Without photographs of one's own: about a minute.
 EXAMPLE_RUN = {"steps": 400, "fine_tune_steps": 100}
+MAIN_SETTINGS = ("data", "name", "models_dir", "lmbda", "distortion", "num_filters", "steps", "init_from")
 
 
 def define_flags(values):
@@ -70,7 +71,18 @@ def main(argv):
         sys.exit(f"balle2017.train: {error}")
 
 
+def short_help():
+    """The settings that most trainings change."""
+    lines = ["usage: python -m balle2017.train [--data FOLDER]... [--flagfile FILE] [flags]", ""]
+    described = {field.name: field.metadata["help"] for field in dataclasses.fields(Settings)}
+    lines += [f"  --{'lambda' if name == 'lmbda' else name}: {described[name]}" for name in MAIN_SETTINGS]
+    return "\n".join([*lines, "", "--help has all of them."])
+
+
 if __name__ == "__main__":
+    if {"--helpshort", "-helpshort"} & set(sys.argv):
+        print(short_help())
+        sys.exit()
     define_flags(flags.FLAGS)
     words = ["--help" if word == "-h" else word for word in sys.argv]
     ending.run(lambda: app.run(main, words), "balle2017.train")

@@ -103,6 +103,12 @@ def test_help_documents_every_setting():
     ] == []
 
 
+def test_short_help_is_short():
+    done = subprocess.run([sys.executable, "-m", "balle2017.train", "--helpshort"], capture_output=True, text=True)
+    assert done.returncode == 0 and "--lambda: " in done.stdout
+    assert len(done.stdout.splitlines()) < 20 and not done.stderr
+
+
 def test_flags_are_the_settings():
     values = flags.FlagValues()
     door.define_flags(values)
