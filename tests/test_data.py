@@ -30,6 +30,18 @@ def test_folders_are_searched_and_globs_expanded(folder):
     assert len(photographs.find_files([str(folder / "?.png"), str(folder / "sub")])) == 5
 
 
+def test_what_is_no_picture_is_counted(folder, tmp_path, capsys, monkeypatch):
+    (folder / "sub" / "notes.txt").write_text("no image")
+    (folder / "README").write_text("no image")
+    (folder / "phone.HEIC").write_bytes(b"")
+    monkeypatch.setattr(photographs.formats, "extensions", lambda: {".png", ".jpg"})
+    assert len(photographs.find_files([str(folder), str(folder / "*")])) == 7
+    said = capsys.readouterr().err
+    assert said == "Left out: 1 .heic (needs the package pillow-heif), 2 .txt, 1 without extension.\n"
+    with pytest.raises(photographs.DataError, match="; left out are 1 .heic .needs the package pillow-heif.$"):
+        photographs.find_files([str(folder / "*.HEIC")])
+
+
 def test_nothing_found_is_said_with_the_pattern(folder):
     with pytest.raises(photographs.DataError, match="no images match .*missing"):
         photographs.find_files([str(folder / "missing")])

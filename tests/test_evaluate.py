@@ -88,6 +88,14 @@ def test_jpeg2000_decorrelates_colours():
     assert np.mean(np.square(pixels - decoded.astype(float))) < np.mean(np.square(pixels - worse.astype(float)))
 
 
+def test_what_is_no_picture_is_counted(folder, capsys, monkeypatch):
+    (folder / "phone.HEIC").write_bytes(b"")
+    (folder / "README").write_text("no image")
+    monkeypatch.setattr(measuring.formats, "extensions", lambda: {".png"})
+    assert {path.suffix for path in measuring.find_images(folder)} == {".png"}
+    assert "1 .heic (needs the package pillow-heif)" in capsys.readouterr().err
+
+
 def test_match_size_finds_the_nearest_file():
     pixels = picture(128, 160)
     codec = baselines.Jpeg()

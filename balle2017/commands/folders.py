@@ -10,6 +10,7 @@ from balle2017.commands import single
 from balle2017.commands.progress import Progress
 from balle2017.commands.sizes import size
 from balle2017.files import streams, writing
+from balle2017.pictures import formats
 
 
 class OutputExists(Exception):
@@ -106,7 +107,7 @@ def _walk(folder, extensions, out, found):
             if name.startswith("."):
                 continue
             if extension not in extensions:
-                found.left_out[extension or "without extension"] += 1
+                found.left_out[formats.kind_of(name)] += 1
             elif streams.is_stream(path):
                 found.left_out["pipes and devices"] += 1
             else:

@@ -232,7 +232,7 @@ def _run_folder(args, options, convert_path, extensions, name):
     if args.verbose:
         raise UsageError("--verbose is for a single file.")
     found = folders.find(args.paths, extensions, args.out, name)
-    left_out = _describe_left_out(found.left_out)
+    left_out = formats.describe_left_out(found.left_out)
     if not found.files and not found.errors:
         but = f"; left out are {left_out}" if left_out else ""
         raise UsageError(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.")
@@ -258,12 +258,3 @@ def _run_folder(args, options, convert_path, extensions, name):
             complain(sentence, FAILED, path)
         return FAILED
     return INCOMPLETE if summary.damaged else DONE
-
-
-def _describe_left_out(kinds):
-    """How many files of each kind, and what could be installed to read them."""
-    described = []
-    for kind, count in sorted(kinds.items()):
-        package = formats.missing_package(kind)
-        described.append(f"{count} {kind}" + (f" (needs the package {package})" if package else ""))
-    return ", ".join(described)

@@ -1,5 +1,6 @@
 """Codecs on images: actual bytes, distortion and time, measured once and kept."""
 
+import collections
 import json
 import math
 import pathlib
@@ -22,16 +23,22 @@ FIELDS = (
 
 
 def find_images(folder):
-    """Paths of the image files in a folder, sorted by name.
+    """Paths of the image files in a folder, sorted by name; says how many others there are.
 
     Raises:
       ValueError: There is none.
     """
     folder = pathlib.Path(folder)
     extensions = formats.extensions()
-    paths = [p for p in folder.glob("*") if p.suffix.lower() in extensions and p.is_file()]
+    files = [p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")]
+    paths = [p for p in files if p.suffix.lower() in extensions]
+    others = collections.Counter(formats.kind_of(p) for p in files if p.suffix.lower() not in extensions)
+    left_out = formats.describe_left_out(others)
     if not paths:
-        raise ValueError(f"There are no images in {str(folder)!r}: name a folder of images.")
+        but = f"; left out are {left_out}" if left_out else ""
+        raise ValueError(f"There are no images in {str(folder)!r}: name a folder of images{but}.")
+    if left_out:
+        print(f"Left out: {left_out}.", file=sys.stderr)
     return sorted(paths)
 
 

@@ -93,6 +93,20 @@ def missing_package(extension):
     return None if extension in extensions() else _PACKAGES.get(extension)
 
 
+def kind_of(path):
+    """What a file is called that is no picture by its name: its extension, if it has one."""
+    return os.path.splitext(path)[1].lower() or "without extension"
+
+
+def describe_left_out(kinds):
+    """How many files of each kind, and what could be installed to read them; `kinds` has their numbers."""
+    described = []
+    for kind, count in sorted(kinds.items()):
+        package = missing_package(kind)
+        described.append(f"{count} {kind}" + (f" (needs the package {package})" if package else ""))
+    return ", ".join(described)
+
+
 def writer(path):
     """Pillow's name of the format that a path's extension stands for, or `None` if it writes no such format."""
     extension = "." + str(path).rpartition(".")[2].lower()

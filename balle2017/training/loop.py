@@ -144,7 +144,7 @@ def load_photographs(settings):
     if settings.tfds:
         images = photographs.load_tfds(settings.tfds, settings.channels, settings.patch_size)
     else:
-        files = photographs.find_files(settings.data or [EXAMPLE_IMAGES])
+        files = photographs.find_files(settings.data or [os.path.join(EXAMPLE_IMAGES, "*.jpg")])
         images = photographs.load_images(files, settings.channels, settings.patch_size)
     if len(images) < 2:
         raise photographs.DataError("training needs at least two images: one of them is held out for validation")

@@ -4,6 +4,7 @@ Photographs are decoded once and kept in memory; each crop is shrunk by a random
 removes the JPEG artefacts that a compressor must not learn to reproduce.
 """
 
+import collections
 import glob
 import os
 import sys
@@ -20,24 +21,29 @@ class DataError(Exception):
 
 
 def find_files(patterns):
-    """Files of folders (searched recursively), globs and single files, sorted.
+    """Files of folders (searched recursively), globs and single files, sorted; says how many are no pictures.
 
     Raises:
       DataError: If a pattern matches nothing.
     """
-    files, extensions = set(), formats.extensions()
+    files, others, extensions = set(), set(), formats.extensions()
     for pattern in patterns:
         if os.path.isdir(pattern):
             pattern = os.path.join(glob.escape(pattern), "**")
-        found = [
-            f
-            for f in glob.glob(pattern, recursive=True)
-            if os.path.isfile(f) and os.path.splitext(f)[1].lower() in extensions
-        ]
+        there = {f for f in glob.glob(pattern, recursive=True) if os.path.isfile(f)}
+        found = {f for f in there if os.path.splitext(f)[1].lower() in extensions}
         if not found:
-            raise DataError(f"no images match {pattern!r}: name a folder or a glob of PNG or JPEG files")
-        files.update(found)
+            but = f"; left out are {_describe(there)}" if there else ""
+            raise DataError(f"no images match {pattern!r}: name a folder or a glob of PNG or JPEG files{but}")
+        files |= found
+        others |= there - found
+    if others:
+        print(f"Left out: {_describe(others)}.", file=sys.stderr, flush=True)
     return sorted(files)
+
+
+def _describe(files):
+    return formats.describe_left_out(collections.Counter(map(formats.kind_of, files)))
 
 
 def load_images(files, channels, min_size):
