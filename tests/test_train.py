@@ -19,7 +19,7 @@ import tensorflow as tf
 from balle2017 import train as door
 from balle2017.saved_model import reading
 from balle2017.training import checkpoints, loop
-from balle2017.training.settings import Settings, SettingsError
+from balle2017.training.settings import Settings, SettingsError, check_exported
 
 SMALL = [
     "--fine_tune_steps=5",
@@ -193,6 +193,26 @@ def test_released_versions_are_not_replaced(tmp_path):
         loop.train(tiny(tmp_path))
     assert sorted(path.name for path in (tmp_path / "models" / "tiny" / "decoder").iterdir()) == ["1", "2"]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [None, {"runs": []}, {"settings": {"lmbda": 0.5}}, {"name": "other"}, {"settings": None}]
+)
+def test_the_rate_point_of_another_run_is_not_replaced(tmp_path, changes):
+    settings, models = tiny(tmp_path), tmp_path / "models" / "tiny"
+    models.mkdir(parents=True)
+    run = {"name": "tiny", "settings": settings.public()}
+    info = {"runs": [run]}
+    (models / "model.json").write_text(json.dumps(info))
+    check_exported(settings, str(models))
+    if changes is None or "runs" in changes:
+        info = changes or {}
+    else:
+        info = {"runs": [{**run, **changes}]}
+    (models / "model.json").write_text(json.dumps(info))
+    with pytest.raises(SettingsError, match="the rate point of another run"):
+        loop.train(settings)
+    assert json.loads((models / "model.json").read_text()) == info and not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):

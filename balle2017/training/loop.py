@@ -64,8 +64,8 @@ def train(settings, make_model=None, export=True):
       A `Result`. Workers other than the chief export nothing.
 
     Raises:
-      SettingsError: If the run has been begun with other settings, `init_from` has other sizes, or released
-        versions would be replaced.
+      SettingsError: If the run has been begun with other settings, `init_from` has other sizes, or the
+        rate point of another run would be replaced.
       DataError: If there are no photographs to train on.
       TrainingError: If the loss does not stay finite.
       OSError, ValueError: If the rate point to start from cannot be read.
@@ -76,6 +76,8 @@ def train(settings, make_model=None, export=True):
             f"{directory} holds the decoders of several versions, which a training would replace: give another"
             " models_dir, and put its result beside them by balle2017.export with --keep_versions"
         )
+    if export:
+        run_settings.check_exported(settings, directory)
     resumed = has_checkpoint(settings.folder)
     ancestors = run_settings.check_kept(settings) if resumed else []
     tf.keras.utils.set_random_seed(settings.seed)

@@ -194,6 +194,30 @@ def keep(settings, ancestors):
     writing.write_text(os.path.join(settings.folder, _FILE), text + "\n")
 
 
+def check_exported(settings, directory):
+    """Refuses to replace an exported rate point that is of another run, or of nobody knows which.
+
+    Raises:
+      SettingsError: Which says what to do.
+    """
+    path = os.path.join(directory, "model.json")
+    if not os.path.lexists(path):
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            run = json.load(file)["runs"][-1]
+        asked = json.loads(json.dumps(settings.public()))
+        # Settings that came later are not in it.
+        same = run["name"] == settings.name and all(asked[key] == run["settings"].get(key, asked[key]) for key in asked)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        same = False
+    if not same:
+        raise SettingsError(
+            f"{directory} holds the rate point of another run, which a training would replace: give another name or"
+            " models_dir, or move it away"
+        )
+
+
 def check_kept(settings):
     """Refuses to go on with a run by other settings than its own.
 
