@@ -85,15 +85,15 @@ def measure(args):
         with web_page.contestants(args.model, args.models_dir) as page:
             tasks = make_tasks({**contestants, **page}, pixels, files, tf)
             small = take_turns(tasks, 5 if args.quick else 15, progress)
+        quality = {
+            name: [len(file), metrics.psnr(pixels, contestants.get(name, contestants["balle2017"])[1](file))]
+            for name, file in files.items()
+            if isinstance(file, bytes)
+        }
         large = {}
         if not args.quick:
             tasks = make_tasks(contestants, mirror(pixels, *LARGE), {}, tf)
             large = take_turns(tasks, 3, progress, warm_up=1)
-    quality = {
-        name: [len(file), metrics.psnr(pixels, contestants.get(name, contestants["balle2017"])[1](file))]
-        for name, file in files.items()
-        if isinstance(file, bytes)
-    }
     steps, counts = {}, {}
     tasks = {}
     for dtype in ("float32", "bfloat16"):
