@@ -70,6 +70,8 @@ def train(settings, make_model=None, export=True):
       TrainingError: If the loss does not stay finite.
       OSError, ValueError: If the rate point to start from cannot be read.
     """
+    resumed = has_checkpoint(settings.folder)
+    ancestors = run_settings.check_kept(settings) if resumed else []
     directory = os.path.join(settings.models_dir, settings.name)
     if export and len(read_versions(directory)) > 1:
         raise SettingsError(
@@ -78,8 +80,6 @@ def train(settings, make_model=None, export=True):
         )
     if export:
         run_settings.check_exported(settings, directory)
-    resumed = has_checkpoint(settings.folder)
-    ancestors = run_settings.check_kept(settings) if resumed else []
     tf.keras.utils.set_random_seed(settings.seed)
     use_threads_well()
     strategy = {
