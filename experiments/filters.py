@@ -52,7 +52,7 @@ def responses(rate_point, channels):
 
 def main(argv):
     del argv
-    rate_points = kodak.find_rate_points()
+    rate_points = kodak.find_rate_points(None if FLAGS.model else "mse")
     names = [rate_point.name for rate_point in rate_points]
     if FLAGS.model and FLAGS.model not in names:
         raise app.UsageError(f"There is no model {FLAGS.model}; installed are {', '.join(names)}.")

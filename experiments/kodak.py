@@ -19,10 +19,15 @@ from balle2017.pictures import images  # noqa: E402
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "experiments" / "data" / "kodak"
-PAPER = "tfc-balle-2017-iclr-opt-mse"
+# The paper's own models, by what they were trained for.
+PAPERS = {"mse": "tfc-balle-2017-iclr-opt-mse", "ms_ssim": "tfc-balle-2017-iclr-opt-msssim"}
+PAPER = PAPERS["mse"]
+# In which measure a family is at its best.
+MEASURES = {"mse": "psnr_rgb", "ms_ssim": "ms_ssim_rgb"}
 
 COLORS = {
     "paper": "#222222",
+    "bpg": "#6b7f3a",
     "jpeg": "#8a6d3b",
     "jpeg2000": "#2b7bba",
     "webp": "#e08e1b",
@@ -72,11 +77,17 @@ def find_families():
     return found
 
 
-def find_rate_points():
-    """All installed models of colour images as `RatePoint`s, by family and ascending λ."""
+def find_rate_points(distortion="mse"):
+    """The installed models of colour images that were trained for a distortion, or with `None` for any.
+
+    As `RatePoint`s by family and ascending λ; without such models the program ends with one sentence.
+    """
     from balle2017.saved_model import reading
 
-    return [reading.load_rate_point(str(m.folder)) for f in find_families() for m in f.models.values()]
+    families = [family for family in find_families() if distortion in (None, family.distortion)]
+    if not families:
+        sys.exit(f"No models that were trained for {distortion} are installed: name a folder with --models_dir.")
+    return [reading.load_rate_point(str(m.folder)) for f in families for m in f.models.values()]
 
 
 def measure(paths, compared):

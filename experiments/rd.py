@@ -5,8 +5,8 @@
 Writes `docs/rd/` (table, curves, JSON), the figures in each `model.json`, and the parts of
 docs/measurements.md and README.md between their `rd` markers; also `results/kodak/report.html`.
 
-Takes 22 minutes for 8 models and five other codecs on 2 cores, and four more for
-each image of the report's viewer, most of both for AVIF and JPEG XL. What is measured
+Takes 22 minutes for 8 models and five other codecs on 2 cores, half a minute for each further model, and
+four minutes for each image of the report's viewer, most of it for AVIF and JPEG XL. What is measured
 is kept in `results/kodak`; a changed model is measured again in half a minute.
 """
 
@@ -66,9 +66,8 @@ def rate_point_table(family, points):
     return lines
 
 
-def bd_table(tested, paper, anchors):
-    """Markdown table of BD-rates of curves, and of the paper's table, against anchors."""
-    tested = tested + [paper]
+def bd_table(tested, anchors):
+    """Markdown table of BD-rates of curves against anchors."""
     lines = [
         "| BD-rate against | " + " | ".join(f"{c.label}: PSNR | MS-SSIM" for c in tested) + " |",
         "|---|" + "---|---|" * len(tested),
@@ -154,18 +153,18 @@ def decibels(value):
     return f"{value:+.2f}".replace("-", "−")
 
 
-def convexity(curve):
+def convexity(curve, measure):
     """Margin of each inner point above the line between its neighbours, in dB."""
-    bpp, psnr = curve.points["psnr_rgb"]
-    return [psnr[i] - np.interp(bpp[i], bpp[[i - 1, i + 1]], psnr[[i - 1, i + 1]]) for i in range(1, len(bpp) - 1)]
+    bpp, values = curve.points[measure]
+    return [values[i] - np.interp(bpp[i], bpp[[i - 1, i + 1]], values[[i - 1, i + 1]]) for i in range(1, len(bpp) - 1)]
 
 
-def check(curve, others):
-    """Prints whether a curve is convex, and above others in MS-SSIM at each of its points."""
-    margins = convexity(curve)
+def check(curve, measure, others):
+    """Prints whether a curve is convex in the measure that it is for, and above others in MS-SSIM at each point."""
+    margins = convexity(curve, measure)
     verdict = "yes" if all(margin >= 0 for margin in margins) else "NO"
-    print(f"\n{curve.name}: all points on a convex curve: {verdict}; margins over the neighbours' line (dB):"
-          f" {', '.join(f'{m:+.2f}' for m in margins)}")  # fmt: skip
+    print(f"\n{curve.name}: all points on a convex curve of {bd.MEASURES[measure]}: {verdict}; margins over the"
+          f" neighbours' line: {', '.join(f'{m:+.2f}' for m in margins)}")  # fmt: skip
     for other in others:
         margins = bd.margins(other, curve, "ms_ssim_rgb")
         verdict = "NO" if np.any(margins <= 0) else "yes"
@@ -173,21 +172,48 @@ def check(curve, others):
         print(f"{curve.name}: MS-SSIM above {other.label} at every point: {verdict}; margins (dB): {', '.join(cells)}")
 
 
-def draw(measured, families, paper, path):
-    """The curves as one picture."""
+def draw(measured, families, papers):
+    """The curves by both measures, as a figure.
+
+    Args:
+      measured: `bd.Curve`s by name.
+      families: Names of those that are this package's.
+      papers: `bd.Curve`s of the paper's own models.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(12.5, 4.9), layout="constrained")
-    for axis, measure, values in zip(axes, ("psnr_rgb", "ms_ssim_rgb"), ((24, 42), (7, 25))):
-        for name, curve in measured.items():
-            ours = name in families
-            style = dict(
-                marker="o" if ours else "", markersize=5, linewidth=2.2 if ours else 1.4, zorder=3 if ours else 2
-            )
-            kodak.draw(axis, curve, measure, color=kodak.color(curve, families), **style)
-        kodak.draw(axis, paper, measure, color=kodak.COLORS["paper"], linestyle="", marker="x", zorder=4,
-                   label="the paper's own points")  # fmt: skip
+    for axis, measure, values in zip(axes, ("psnr_rgb", "ms_ssim_rgb"), ((24, 42), (7, 28))):
+        draw_measured(axis, measure, measured, families)
+        draw_papers(axis, measure, papers)
         kodak.finish(axis, "Kodak, mean of 24 images", measure, values=values)
     axes[0].legend(fontsize=8.5, frameon=False, loc="lower right")
-    kodak.save(figure, path)
+    return figure
+
+
+def draw_ms_ssim(measured, families, papers, bpg):
+    """The curves by MS-SSIM at the rates where pages and previews are, with BPG's; arguments as `draw`, a figure."""
+    figure, axis = plt.subplots(figsize=(8.6, 6.2), layout="constrained")
+    draw_measured(axis, "ms_ssim_rgb", measured, families)
+    kodak.draw(axis, bpg, "ms_ssim_rgb", color=kodak.COLORS["bpg"], linewidth=1.4)
+    draw_papers(axis, "ms_ssim_rgb", papers)
+    kodak.finish(axis, "Kodak, mean of 24 images", "ms_ssim_rgb", limits=(0, 1.3), values=(8, 24))
+    axis.legend(fontsize=9, frameon=False, loc="lower right")
+    return figure
+
+
+def draw_measured(axis, measure, measured, families):
+    """The curves that were measured here; those of this package stand out."""
+    for name, curve in measured.items():
+        ours = name in families
+        style = dict(marker="o" if ours else "", markersize=5, linewidth=2.2 if ours else 1.4, zorder=3 if ours else 2)
+        kodak.draw(axis, curve, measure, color=kodak.color(curve, families), **style)
+
+
+def draw_papers(axis, measure, papers):
+    """The points of the paper's own models."""
+    for curve, marker in zip(papers, ("x", "+")):
+        label = "the paper's own points" + (f" ({curve.label.partition('opt. ')[2].partition(')')[0]})")
+        kodak.draw(axis, curve, measure, color=kodak.COLORS["paper"], linestyle="", marker=marker, zorder=4,
+                   label=label)  # fmt: skip
 
 
 def write_model_figures(family, points):
@@ -228,51 +254,57 @@ def main(argv):
     sets = results.curves_by_image(records, chosen)
     measured = {curve.name: curve for curve in next(iter(sets.values()))}
     published = kodak.published()
-    paper = published[kodak.PAPER]
+    # The paper's own table for squared error, and with a family for MS-SSIM also that one.
+    kinds = {"mse", *(family.distortion for family in families)}
+    papers = [published[name] for kind, name in kodak.PAPERS.items() if kind in kinds]
     results.print_table(points, chosen, list(published.values()))
 
     out = pathlib.Path(FLAGS.out)
-    draw(measured, names, paper, out / "kodak.png")
+    bpg = published["tfc-bpg444"]
+    kodak.save(draw(measured, names, papers), out / "kodak.png")
+    kodak.save(draw_ms_ssim(measured, names, papers, bpg), out / "ms_ssim.png")
     others = [measured[n] for n in ("jpeg", "jpeg2000", "webp", "avif", "jpegxl") if n in measured]
-    anchors = [paper, *others, *(published[n] for n in ("tfc-j2k-kdu5", "tfc-j2k-opj5", "tfc-jpeg420",
+    anchors = [*papers, *others, bpg, *(published[n] for n in ("tfc-j2k-kdu5", "tfc-j2k-opj5", "tfc-jpeg420",
                "compressai-bmshj2018-factorized_mse_cpu"))]  # fmt: skip
     above = {name: results.above_by_image(sets, name, [other.name for other in others]) for name in names}
 
     rates = []
     for family in families:
         rates += [*rate_point_table(family, points[family.name]), ""]
-    differences = bd_table([measured[name] for name in names], paper, anchors)
+    differences = bd_table([*(measured[name] for name in names), *papers], anchors)
     claims = [f"Image by image, {len(paths)} images × the rate points, at the rate of each point:", ""]
     for name in names:
         claims += [*claim_table(above[name], {other.name: other.label for other in others}), ""]
     agreement = ["The same codecs, measured here and as others published them:", "", *anchor_table(measured, published)]
 
-    def document(picture):
-        figure = f"![Rate–distortion curves on Kodak]({picture})"
-        return [CAPTION, "", *rates, figure, "", *differences, "", *claims, *agreement]
+    def document(folder):
+        figures = [f"![Rate–distortion curves on Kodak]({folder}kodak.png)", "",
+                   f"![The same by MS-SSIM, up to 1.3 bpp]({folder}ms_ssim.png)"]  # fmt: skip
+        return [CAPTION, "", *rates, *figures, "", *differences, "", *claims, *agreement]
 
-    lines = ["# Rate and distortion on Kodak", "", *document("kodak.png"), "", "## All points", ""]
+    lines = ["# Rate and distortion on Kodak", "", *document(""), "", "## All points", ""]
     writing.write_text(out / "kodak.md", "\n".join(lines + points_tables(points, chosen)))
     content = {codec.name: results.compressai_format(codec, points[codec.name]) for codec, _ in chosen}
     writing.write_text(out / "kodak.json", json.dumps(content, indent=1))
     for path, text in (
         (FLAGS.measurements, document),
-        (FLAGS.readme, lambda picture: readme_part(
-            families, points, measured, [paper, *others], above, picture)),
+        (FLAGS.readme, lambda folder: readme_part(
+            families, points, measured, [*papers, *others], above, f"{folder}kodak.png")),
     ):  # fmt: skip
-        picture = os.path.relpath(out / "kodak.png", pathlib.Path(path).parent)
-        results.update_part(pathlib.Path(path), "\n".join(text(picture)), "rd")
+        folder = os.path.relpath(out, pathlib.Path(path).parent) + "/"
+        results.update_part(pathlib.Path(path), "\n".join(text(folder)), "rd")
     for family in families:
         write_model_figures(family, points[family.name])
 
     print("\n" + "\n".join([*rates, *differences, "", *claims, *agreement]))
-    for name in names:
-        check(measured[name], [measured["jpeg"], measured["jpeg2000"]])
+    for family in families:
+        measure = kodak.MEASURES[family.distortion]
+        check(measured[family.name], measure, [measured["jpeg"], measured["jpeg2000"]])
     print(f"\nTables: {out}")
     if FLAGS.report:
         shown = results.viewer(paths, chosen, FLAGS.viewer_images, [0.2, 0.5, 1.0])
         content = report.Report(
-            "balle2017 on Kodak", sets, list(published.values()), visible=[kodak.PAPER], viewer=shown)  # fmt: skip
+            "balle2017 on Kodak", sets, list(published.values()), [paper.name for paper in papers], shown)  # fmt: skip
         report.write(pathlib.Path(FLAGS.results) / "report.html", content)
         print(f"Report: {FLAGS.results}/report.html")
 

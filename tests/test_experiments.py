@@ -13,13 +13,14 @@ from PIL import Image
 import pytest
 
 from balle2017.evaluation import baselines
+from helpers.rate_points import copy_export
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
-    """A folder of images and a folder of two models with a fitted form of prior."""
+    """A folder of images, and a folder of two models with a fitted form of prior, and the same again for MS-SSIM."""
     from balle2017.entropy.fitting import coding_tables, latent_histogram
     from balle2017.model.prior import FactorizedPrior, prior_parameters
     from balle2017.model.transforms import analyze
@@ -46,6 +47,12 @@ def setting(tmp_path_factory):
         rate_point = RatePoint(f"small-mse-{number}", lmbda, 48, 3, 16, 2, 0.5, analysis, synthesis, tables,
                                prior=prior_parameters(prior))  # fmt: skip
         export(rate_point, folder / "models" / rate_point.name)
+        copy_export(
+            folder / "models" / rate_point.name,
+            f"small-msssim-{number}",
+            distortion="ms_ssim",
+            **{"lambda": 3e3 * lmbda},
+        )
     return folder
 
 
@@ -73,6 +80,8 @@ def test_experiment_prints_figures_and_writes_its_picture(name, figure, setting)
     done = run(name, setting, f"--out={picture}")
     assert done.returncode == 0, done.stderr
     assert figure in done.stdout
+    # What is about squared error is about models that were trained for it.
+    assert ("small-msssim" in done.stdout) == (name == "rate_distortion")
     with Image.open(picture) as image:
         assert image.format == "PNG" and min(image.size) > 300
 
@@ -124,14 +133,26 @@ def test_rd_writes_tables_and_only_its_parts_of_the_documents(setting, tmp_path,
         text = document.read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
         assert "![Rate–distortion curves on Kodak](docs/kodak.png)" in text
-    assert "| `small-mse-1` | 0.001 |" in text and "JPEG 2000 (Kakadu), tfc" in text
+        # Each family is held against the paper's own table of its kind.
+        assert "balle2017 (MSE): " in text and "balle2017 (MS-SSIM): " in text
+        assert (
+            "\n| Ballé 2017 (ICLR, opt. MSE), tfc | " in text and "\n| Ballé 2017 (ICLR, opt. MS-SSIM), tfc | " in text
+        )
+    assert "| `small-mse-1` | 0.001 |" in text and "| `small-msssim-1` | 3 |" in text
+    assert "JPEG 2000 (Kakadu), tfc" in text and "\n| BPG (4:4:4), tfc | " in text
     # Four files: of two images and two models.
-    assert re.search(r"\| JPEG \| \d of \d \| \d of \d \|", text)
-    assert "2 × 2 files: by MS-SSIM" in readme.read_text() and "| `small-mse-1` | " in readme.read_text()
-    assert (tmp_path / "docs/kodak.png").exists() and (tmp_path / "docs/kodak.md").exists()
+    assert len(re.findall(r"\| JPEG \| \d of \d \| \d of \d \|", text)) == 2
+    assert "2 × 2 files: by MS-SSIM" in readme.read_text() and "| `small-msssim-1` | " in readme.read_text()
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {
+        "kodak.png",
+        "ms_ssim.png",
+        "kodak.md",
+        "kodak.json",
+    }
     results = json.loads((tmp_path / "docs/kodak.json").read_text())
-    assert len(results["small-mse"]["results"]["psnr-rgb"]) == 2
-    assert set(json.loads((models / "small-mse-1/model.json").read_text())["kodak"]) == {"bpp", "psnr", "ms_ssim"}
+    assert len(results["small-mse"]["results"]["psnr-rgb"]) == len(results["small-msssim"]["results"]["bpp"]) == 2
+    for name in ("small-mse-1", "small-msssim-2"):
+        assert set(json.loads((models / name / "model.json").read_text())["kodak"]) == {"bpp", "psnr", "ms_ssim"}
     assert (tmp_path / "results/report.html").exists()
 
 

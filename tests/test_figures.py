@@ -101,6 +101,37 @@ def test_large_images():
     assert_readable(figure)
 
 
+def test_rate_and_distortion_of_both_families():
+    import rd
+
+    published = rd.kodak.published()
+    papers = [published[name] for name in rd.kodak.PAPERS.values()]
+    measured = {}
+    for place, name in enumerate(("bls2017-mse", "bls2017-msssim", "jpeg", "jpeg2000", "webp", "avif", "jpegxl")):
+        curve = rd.bd.Curve(name, f"the codec {name}", "")
+        curve.add("psnr_rgb", [0.1, 0.5, 2.0], [25 - place / 4, 31, 38])
+        curve.add("ms_ssim_rgb", [0.1, 0.5, 2.0], [0.91 - place / 100, 0.975, 0.995])
+        measured[name] = curve
+    families = ["bls2017-mse", "bls2017-msssim"]
+    both, by_ms_ssim = (
+        rd.draw(measured, families, papers),
+        rd.draw_ms_ssim(measured, families, papers, published["tfc-bpg444"]),
+    )
+    labels = [[text.get_text() for text in f.axes[0].get_legend().get_texts()] for f in (both, by_ms_ssim)]
+    assert labels[0] == [
+        *(c.label for c in measured.values()),
+        *(f"the paper's own points ({k})" for k in ("MSE", "MS-SSIM")),
+    ]
+    assert set(labels[1]) == {*labels[0], "BPG (4:4:4), tfc"}
+    np.testing.assert_allclose(
+        by_ms_ssim.axes[0].lines[1].get_xydata()[:, 1], measured["bls2017-msssim"].points["ms_ssim_rgb"][1]
+    )
+    colors = [line.get_color() for line in by_ms_ssim.axes[0].lines if line.get_linestyle() == "-"]
+    assert len(set(colors)) == len(colors)
+    for figure in (both, by_ms_ssim):
+        assert_readable(figure)
+
+
 @pytest.mark.parametrize("size", [(48, 72), (72, 48)])
 def test_reconstructions(size):
     import reconstructions

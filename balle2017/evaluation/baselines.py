@@ -177,11 +177,16 @@ class JpegXl(PillowCodec):
         return dict(quality=quality, effort=9)
 
 
+# What people call that for which a family was trained.
+_LABELS = {"msssim": "MS-SSIM"}
+
+
 class RatePoints(Codec):
     """A family of this package's models, such as `bls2017-mse`; the quality is the number in a model's name.
 
     Attributes:
       models: `codec.Model`s by number.
+      distortion: What they were trained for, `mse` or `ms_ssim`.
       effort: 0 to 9.
 
     Args:
@@ -203,7 +208,9 @@ class RatePoints(Codec):
         self._models_dir = models_dir
         self.effort = effort
         self.models = {int(model.name.rpartition("-")[2]): model for model in models}
-        self.name, self.label = family, f"balle2017 ({family.partition('-')[2].upper()})"
+        self.distortion = models[0].info.get("distortion", "mse")
+        kind = family.partition("-")[2]
+        self.name, self.label = family, f"balle2017 ({_LABELS.get(kind, kind.upper())})"
         self.settings = "this package's files, header included; models " + ", ".join(m.name for m in models)
         self.qualities = self.scale = tuple(self.models)
         if effort:

@@ -1,5 +1,8 @@
 """Small rate points of random weights, and their exports."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -78,3 +81,15 @@ def export_for_all(rate_point, directory, older=()):
     else:
         from balle2017.saved_model.onnx_writing import export
     export(rate_point, directory, older=older)
+
+
+def copy_export(folder, name, **changes):
+    """Copies an exported rate point to a folder beside it, under that folder's name; returns the copy.
+
+    Its weights and files are the same; `changes` are of what its `model.json` files say.
+    """
+    copy = folder.parent / name
+    shutil.copytree(folder, copy)
+    for path in (copy / "model.json", *copy.glob("decoder/*/model.json")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "name": name, **changes}))
+    return copy
