@@ -17,8 +17,9 @@ def tables_of(folder):
     """The coding tables of an exported decoder, as the document says where they are."""
     index = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))
     data = (folder / index["file"]).read_bytes()
+    types = {"int32": "<i4", "uint16": "<u2"}
     return {
-        key: np.frombuffer(data, "<i4", math.prod(entry["shape"]), entry["offset"]).tolist()
+        key: np.frombuffer(data, types[entry["dtype"]], math.prod(entry["shape"]), entry["offset"]).tolist()
         for key, entry in index["arrays"].items()
         if key.startswith("coder/")
     }

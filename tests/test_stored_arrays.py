@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from balle2017.entropy import plain_decoder
+from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables
-from balle2017.saved_model import stored_arrays
+from balle2017.saved_model import onnx_writing, stored_arrays
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import export
 from helpers.rate_points import random_rate_point
@@ -33,8 +35,9 @@ def test_an_index_needs_nothing_but_numpy(tiny_rate_point, tiny_models_dir):
         found = np.frombuffer(data, "<f2", kernel.size, entry["offset"]).reshape(entry["shape"])
         np.testing.assert_array_equal(found, kernel)
     entry = index["arrays"]["coder/lookup"]
-    found = np.frombuffer(data, "<i4", entry["shape"][0], entry["offset"])
-    np.testing.assert_array_equal(found, tiny_rate_point.tables.lookup())
+    assert entry["dtype"] == "uint16"
+    found = np.frombuffer(data, "<u2", entry["shape"][0], entry["offset"])
+    np.testing.assert_array_equal(found, tiny_rate_point.tables.lookup() % 2**16)
 
 
 def test_reading_imports_no_tensorflow(tiny_models_dir):
@@ -62,6 +65,34 @@ def test_tables_without_active_channels_come_back(tmp_path):
     rate_point.tables = nothing
     export(rate_point, tmp_path / "flat-1")
     assert_same(load_rate_point(tmp_path / "flat-1"), rate_point)
+
+
+@pytest.mark.parametrize("stored", [np.uint16, np.int32])
+def test_a_lookup_is_the_same_whatever_it_is_stored_as(stored):
+    # The sign of a row, the number before its end, and the sign of the row behind it look alike.
+    cdf = np.array([[0, 16, 65520, 65536], [0, 1, 65520, 65536]], np.int32)
+    class_cdfs = np.array([[0, 65520, 65536]] * 3, np.int32)
+    offsets, constants = np.array([-1, 0, 3], np.int32), np.array([0, 7, 0], np.int32)
+    tables = CodingTables(offsets, [cdf, None, cdf], constants, class_cdfs)
+    arrays = {**tables.arrays(), "coder/lookup": tables.lookup().astype(stored)}
+    found = stored_arrays.tables_of(arrays)
+    np.testing.assert_array_equal(found.lookup(), tables.lookup())
+    np.testing.assert_array_equal(found.active, tables.active)
+    np.testing.assert_array_equal(found.class_cdfs, class_cdfs)
+    lookup = Coder(tables)._lookup()
+    np.testing.assert_array_equal(lookup, tables.lookup())
+    of_channels, of_classes = plain_decoder._rows(arrays["coder/lookup"].tolist())
+    np.testing.assert_array_equal(of_channels, [cdf[0], cdf[0], cdf[1], cdf[1]])
+    np.testing.assert_array_equal(of_classes, class_cdfs)
+
+
+def test_an_export_with_a_lookup_of_before_is_read(tmp_path):
+    rate_point = random_rate_point("older-1").rounded()
+    onnx_writing.export(rate_point, tmp_path / "older-1")
+    for half in ("encoder", "decoder"):
+        folder = tmp_path / "older-1" / half / "1"
+        stored_arrays.write(folder, {**stored_arrays.read(folder), "coder/lookup": rate_point.tables.lookup()})
+    assert_same(load_rate_point(tmp_path / "older-1"), rate_point)
 
 
 def test_rounding_is_once_and_keeps_what_float16_cannot_hold():

@@ -266,10 +266,9 @@ def test_pictures_that_no_page_can_hold_are_refused(browser, models_dir, width, 
 
 
 def test_an_escape_without_an_end_ends(browser, models_dir):
-    arrays = stored_arrays.read(models_dir / "golden-1/decoder/1", "coder/")
-    lookup = arrays["coder/lookup"]
+    tables = stored_arrays.tables_of(stored_arrays.read(models_dir / "golden-1/decoder/1", "coder/"))
     # The last bin of the first table.
-    escape = int(lookup[np.flatnonzero(lookup == 2**16)[0] - 1])
+    escape = int(tables.cdfs[tables.active[0]][0, -2])
     model = codec.load("golden-1", models_dir)
     contents = bitstream.Bitstream(
         model="golden-1", fingerprint=model.fingerprint, width=16, height=16, channels=3,

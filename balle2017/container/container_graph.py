@@ -144,12 +144,16 @@ class Container:
 
 def crc32(data):
     """CRC-32 of zlib: uint8 `[n]`, n ≥ 4, to int64 `[]`."""
-    first_byte, tables = _crc32_tables()
+    first_byte, bits = _crc32_tables()
     # Ones as the initial register are the same as the first bytes inverted.
     data = tf.concat([data[:4] ^ np.uint8(255), data[4:]], 0)
     registers = tf.gather(tf.constant(first_byte), tf.cast(data, tf.int32))
-    # Four bytes each in the exported graph, eight for the index arithmetic.
-    tables = tf.cast(tf.constant(tables.astype(np.uint32)), tf.int64)
+    # Four bytes each in the exported graph, eight for the index arithmetic. What a byte becomes
+    # is what its bits become: stored, these tables would be a few hundredths of a model.
+    bits = tf.cast(tf.constant(bits.astype(np.uint32)), tf.int64)
+    tables = tf.zeros_like(bits[..., :1])
+    for bit in range(8):
+        tables = tf.concat([tables, tf.bitwise.bitwise_xor(tables, bits[..., bit, tf.newaxis])], -1)
 
     def combine(level, registers):
         # Zeros in front change nothing, so an odd register gets a partner.
@@ -175,8 +179,8 @@ def _crc32_tables():
     """What the CRC-32's register becomes, int64.
 
     Returns:
-      `[256]`: from zero through one byte. `[31, 4, 256]`: entry `[k, j, b]` is
-      what byte j of the register, if it is b, becomes through 2**k zeros.
+      `[256]`: from zero through one byte. `[31, 4, 8]`: entry `[k, j, b]` is
+      what bit b of byte j of the register becomes through 2**k zeros.
     """
     # zlib inverts the register before and after, which the difference of two values cancels.
     first_byte = np.array([zlib.crc32(bytes([b])) ^ zlib.crc32(b"\0") for b in range(256)], np.int64)
@@ -186,7 +190,7 @@ def _crc32_tables():
         once = tables[-1]
         twice = [once[j][once >> 8 * j & 255] for j in range(4)]
         tables.append(np.bitwise_xor.reduce(twice))
-    return first_byte, np.stack(tables)
+    return first_byte, np.stack(tables)[..., 2 ** np.arange(8)]
 
 
 def crc8(payload, lengths):

@@ -50,13 +50,7 @@ class Coder:
         # What the classes cost after each row of `CodingTables.class_cdfs`, int32 `[K + 1, K]`.
         self._class_bits = None if self.num_classes == 1 else np.int32(bin_units(tables.class_cdfs))
         # All of them, so that the tables can be read back from the graph.
-        arrays = {
-            "coder/active_channels": tables.active,
-            "coder/offsets": tables.offsets,
-            "coder/constants": tables.constants,
-            "coder/lookup": tables.lookup(),
-        }
-        self._tables = named_constants({key: np.int32(value) for key, value in arrays.items()})
+        self._tables = named_constants(tables.arrays())
 
     def encode(self, latents, counts):
         """Codes latents.
@@ -190,8 +184,12 @@ class Coder:
         return tf.where(is_first, 0, 1 + tf.roll(classes, 1, 0))
 
     def _lookup(self):
-        """`CodingTables.lookup` in a graph."""
-        return self._tables()["coder/lookup"]
+        """`CodingTables.lookup` in a graph, `tables.lookup_of` what is stored."""
+        lookup = tf.cast(self._tables()["coder/lookup"], tf.int32)
+        begins, ends = tf.unstack(tf.reshape(tf.where(tf.equal(lookup, 0)), [-1, 2]), axis=1)
+        signs = tf.cast(tf.gather(lookup, begins - 1) < 2**15, tf.int32) - 1
+        changes = 2**CodingTables.PRECISION * tf.concat([signs, tf.ones_like(signs)], 0)
+        return tf.tensor_scatter_nd_add(lookup, tf.concat([begins - 1, ends], 0)[:, tf.newaxis], changes)
 
     def _encode_symbols(self, symbols, classes, counts):
         raise NotImplementedError

@@ -2,12 +2,12 @@
 
 Here are two channels, of which the first is coded, with bins for the values −1, 0 and 1 and the escape,
 in two classes; the second is always 7. The lookup holds `[-16, cdf...]` of the channel in either class,
-then `[16, cdf...]` of the classes themselves:
+then `[16, cdf...]` of the classes themselves, modulo 2¹⁶:
 
     >>> tables = {
     ...     "coder/active_channels": [0], "coder/offsets": [-1, 0], "coder/constants": [0, 7],
-    ...     "coder/lookup": [-16, 0, 4096, 60000, 65000, 65536, -16, 0, 20000, 40000, 60000, 65536,
-    ...                      16, 0, 32768, 65536, 16, 0, 50000, 65536, 16, 0, 10000, 65536],
+    ...     "coder/lookup": [65520, 0, 4096, 60000, 65000, 0, 65520, 0, 20000, 40000, 60000, 0,
+    ...                      16, 0, 32768, 0, 16, 0, 50000, 0, 16, 0, 10000, 0],
     ... }
     >>> decode_slice(bytes.fromhex("df3c"), 4, tables)
     [[0, 7], [1, 7], [-3, 7], [0, 7]]
@@ -16,9 +16,11 @@ The tables of a model are its `arrays.json`, read by three lines:
 
     index = json.load(open("saved_models/bls2017-mse-4/decoder/1/arrays.json"))["arrays"]
     data = open("saved_models/bls2017-mse-4/decoder/1/saved_model.pb", "rb").read()
-    tables = {key: np.frombuffer(data, "<i4", math.prod(e["shape"]), e["offset"]).tolist()
+    tables = {key: np.frombuffer(data, e["dtype"], math.prod(e["shape"]), e["offset"]).tolist()
               for key, e in index.items() if key.startswith("coder/")}
 """
+
+import itertools
 
 # More zeros than any valid escape code begins with.
 _MAX_ZEROS = 31
@@ -129,7 +131,9 @@ def _rows(lookup):
     """The distributions of the channels, class by class, and those of the classes."""
     of_channels, of_classes = [], []
     while lookup:
-        end = 1 + lookup.index(2**16)
-        (of_channels if lookup[0] < 0 else of_classes).append(lookup[1:end])
-        lookup = lookup[end:]
+        sign, _, *rest = lookup
+        # Models of before store numbers that are not modulo 2¹⁶.
+        inner = [*itertools.takewhile(lambda number: number % 2**16, rest)]
+        (of_classes if sign == 16 else of_channels).append([0, *inner, 2**16])
+        lookup = rest[len(inner) + 1 :]
     return of_channels, of_classes

@@ -64,6 +64,30 @@ class CodingTables:
                 rows += [np.array([self.PRECISION], np.int32), cdf.astype(np.int32)]
         return np.concatenate(rows)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The tables as arrays by the names that they are stored under."""
+        return {
+            "coder/active_channels": self.active,
+            "coder/offsets": self.offsets.astype(np.int32),
+            "coder/constants": self.constants.astype(np.int32),
+            "coder/lookup": self.stored_lookup(),
+        }
+
+    def stored_lookup(self) -> np.ndarray:
+        """`lookup` modulo 2¹⁶, uint16, as it is stored: -precision is then 65520, and the end of each row 0."""
+        return self.lookup().astype(np.uint16)
+
+
+def lookup_of(stored):
+    """Inverse of `CodingTables.stored_lookup`: int32; a lookup that was stored as int32 stays as it is."""
+    lookup = stored.astype(np.int32)
+    # Rows go from 0 to 2¹⁶, and nothing between is a multiple of it.
+    edges = np.flatnonzero(lookup % 2**CodingTables.PRECISION == 0)
+    begins, ends = edges[::2], edges[1::2]
+    lookup[ends] = 2**CodingTables.PRECISION
+    lookup[begins - 1] = lookup[begins - 1].astype(np.int16)
+    return lookup
+
 
 def bin_shares(cdfs):
     """The probability of each bin of cumulative distributions int `[..., bins + 1]`, float64 `[..., bins]`."""

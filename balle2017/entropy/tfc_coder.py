@@ -36,29 +36,33 @@ class TfcCoder(Coder):
         return strings
 
     def _encode_symbols(self, symbols, classes, counts):
+        # Outside of the loop, where it is computed once.
+        lookup = self._lookup()
         long, short, rows, starts = _split_lanes(counts)
-        strings = self._encode_lanes(tf.gather(symbols, rows), tf.gather(classes, rows))
+        strings = self._encode_lanes(tf.gather(symbols, rows), tf.gather(classes, rows), lookup)
 
         def encode_one(lane):
             here = slice(starts[lane], starts[lane] + counts[lane])
-            return self._encode_lanes(symbols[tf.newaxis, here], classes[tf.newaxis, here])[0]
+            return self._encode_lanes(symbols[tf.newaxis, here], classes[tf.newaxis, here], lookup)[0]
 
         short_strings = tf.map_fn(encode_one, short, fn_output_signature=tf.string)
         return (tf.dynamic_stitch([long, short], [strings, short_strings]),)
 
     def _decode_symbols(self, strings, counts):
+        lookup = self._lookup()
+
         def decode(strings, length):
             # Past its end a string reads as zeros, and where it ends in an escape the op would
             # count them for ever. An end that brings ones, later than any real slice reads,
             # stops that; what is decoded then does not encode to the same string.
             ones = tf.strings.reduce_join(tf.repeat(b"\x55" * 3, 64 + length * (1 + self.active.size)))
             endless = tf.strings.join([strings, b"\0" * 64, ones])
-            handle = self._ops.create_range_decoder(endless, self._lookup())
+            handle = self._ops.create_range_decoder(endless, lookup)
             handle, classes = self._decode_classes(handle, tf.size(strings), length)
             index, shape = self._table_index(classes), tf.stack([length, self.active.size])
             _, symbols = self._ops.entropy_decode_index(handle, index, shape, tf.int32)
             symbols = tf.clip_by_value(symbols, -MAX_SYMBOL, MAX_SYMBOL)
-            return symbols, tf.equal(self._encode_lanes(symbols, classes), strings)
+            return symbols, tf.equal(self._encode_lanes(symbols, classes, lookup), strings)
 
         long, short, rows, starts = _split_lanes(counts)
         symbols, valid = decode(tf.gather(strings, long), tf.reduce_max(counts))
@@ -80,9 +84,9 @@ class TfcCoder(Coder):
         valid = tf.dynamic_stitch([long, short], [valid, tf.zeros_like(short, tf.bool)])
         return tf.foldl(decode_one, short, (symbols, valid))
 
-    def _encode_lanes(self, symbols, classes):
+    def _encode_lanes(self, symbols, classes, lookup):
         """int32 `[slices, positions, A]` and `[slices, positions]` to strings `[slices]`."""
-        handle = self._ops.create_range_encoder(tf.shape(symbols)[:1], self._lookup())
+        handle = self._ops.create_range_encoder(tf.shape(symbols)[:1], lookup)
         if self.num_classes > 1:
             rows = tf.concat([tf.zeros_like(classes[:, :1]), 1 + classes[:, :-1]], 1)
             index = self.num_classes * self.active.size + rows

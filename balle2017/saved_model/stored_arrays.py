@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-from balle2017.entropy.tables import CodingTables
+from balle2017.entropy.tables import CodingTables, lookup_of
 from balle2017.model.weights import FIELDS, Transform, compact
 
 INDEX = "arrays.json"
@@ -24,21 +24,14 @@ DATA = "arrays.bin"
 TRANSFORMS = {"encoder": "analysis", "decoder": "synthesis"}
 # Beside them, the transform's graph, which refers to the arrays.
 GRAPHS = {half: f"{transform}.onnx" for half, transform in TRANSFORMS.items()}
-_TYPES = {"float16": "<f2", "float32": "<f4", "int32": "<i4"}
+_TYPES = {"float16": "<f2", "float32": "<f4", "int32": "<i4", "uint16": "<u2"}
 _ALIGNMENT = 64
 
 
 def of_half(rate_point, half):
     """The arrays of a `RatePoint`'s encoder or decoder by name; float16 where that loses nothing."""
-    name, tables = TRANSFORMS[half], rate_point.tables
-    integers = {
-        "coder/active_channels": tables.active,
-        "coder/offsets": tables.offsets,
-        "coder/constants": tables.constants,
-        "coder/lookup": tables.lookup(),
-    }
-    transform = of_transform(getattr(rate_point, name), name)
-    return {**transform, **{key: np.int32(array) for key, array in integers.items()}}
+    name = TRANSFORMS[half]
+    return {**of_transform(getattr(rate_point, name), name), **rate_point.tables.arrays()}
 
 
 def of_transform(transform, name):
@@ -65,6 +58,7 @@ def tables_of(arrays):
     lookup, active, offsets, constants = (
         arrays[f"coder/{field}"] for field in ("lookup", "active_channels", "offsets", "constants")
     )
+    lookup = lookup_of(lookup)
     rows = np.split(lookup, np.flatnonzero(lookup == 2**CodingTables.PRECISION)[:-1] + 1)
     # Tables with a sign are those of channels, class by class.
     of_channels = [row[1:] for row in rows if row.size and row[0] < 0]

@@ -40,6 +40,9 @@ export interface Weights {
 /** Of the bytes of all files that are being fetched. */
 export type BytesFetched = (done: number, total: number) => void;
 
+/** What integers are stored as. */
+const INTEGERS: Record<string, typeof Int32Array | typeof Uint16Array> = { int32: Int32Array, uint16: Uint16Array };
+
 const CACHE = "balle2017-weights";
 
 const base = new URL(".", self.location.href);
@@ -80,9 +83,10 @@ export async function fetchWeights(half: Half, graph: string, progress?: BytesFe
   for (const [name, bytes] of Object.entries(parts)) await keep(url(name), bytes);
   const integers = (name: string): Int32Array => {
     const { offset, shape, dtype } = index.arrays[`coder/${name}`];
-    if (dtype !== "int32") throw new Error(`coder/${name} is ${dtype}`);
-    const bytes = 4 * shape.reduce((product: number, side: number) => product * side, 1);
-    return new Int32Array(data.slice(offset, offset + bytes).buffer);
+    const Type = INTEGERS[dtype];
+    if (!Type) throw new Error(`coder/${name} is ${dtype}`);
+    const count = shape.reduce((product: number, side: number) => product * side, 1);
+    return Int32Array.from(new Type(data.slice(offset, offset + count * Type.BYTES_PER_ELEMENT).buffer));
   };
   const tables = readTables({
     lookup: integers("lookup"),

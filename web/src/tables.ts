@@ -1,4 +1,4 @@
-// A model's coding tables, as `CodingTables.lookup` lays them out.
+// A model's coding tables, as `CodingTables.stored_lookup` lays them out.
 
 const PRECISION = 16;
 
@@ -10,7 +10,7 @@ export interface Tables {
   offsets: Int32Array;
   /** What inactive channels always are. */
   constants: Int32Array;
-  /** All distributions, one after the other. */
+  /** All distributions, one after the other, each from 0 to 2¹⁶. */
   cdfs: Int32Array;
   /** Where in `cdfs` that of class k and the a-th active channel begins: `[k * active.length + a]`. */
   begins: Int32Array;
@@ -20,6 +20,7 @@ export interface Tables {
   escapes: Int32Array;
 }
 
+/** Reads tables; the lookup becomes `cdfs`. */
 export function readTables(arrays: {
   lookup: Int32Array;
   active: Int32Array;
@@ -27,14 +28,19 @@ export function readTables(arrays: {
   constants: Int32Array;
 }): Tables {
   const { lookup, active, offsets, constants } = arrays;
+  const total = 2 ** PRECISION;
   const begins: number[] = [];
   const classBegins: number[] = [];
   const bins: number[] = [];
   for (let position = 0; position < lookup.length; ) {
     // Rows with a negative precision are those of channels.
-    const isChannel = lookup[position] < 0;
+    const isChannel = lookup[position] !== PRECISION;
     const begin = position + 1;
-    position = lookup.indexOf(2 ** PRECISION, begin) + 1;
+    // Numbers are stored modulo 2¹⁶, so the end of a row, too, is zero; in models of before it is not.
+    let end = begin + 1;
+    while (lookup[end] % total) end++;
+    lookup[end] = total;
+    position = end + 1;
     (isChannel ? begins : classBegins).push(begin);
     if (isChannel) bins.push(position - begin - 1);
   }
