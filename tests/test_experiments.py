@@ -47,12 +47,8 @@ def setting(tmp_path_factory):
         rate_point = RatePoint(f"small-mse-{number}", lmbda, 48, 3, 16, 2, 0.5, analysis, synthesis, tables,
                                prior=prior_parameters(prior))  # fmt: skip
         export(rate_point, folder / "models" / rate_point.name)
-        copy_export(
-            folder / "models" / rate_point.name,
-            f"small-msssim-{number}",
-            distortion="ms_ssim",
-            **{"lambda": 3e3 * lmbda},
-        )
+        about = {"distortion": "ms_ssim", "lambda": 3e3 * lmbda}
+        copy_export(folder / "models" / rate_point.name, folder / f"models/small-msssim-{number}", **about)
     return folder
 
 

@@ -337,9 +337,11 @@ def test_the_command_s_runtimes_are_all():
     assert set(action.choices) == {*RUNTIMES, "onnx"}
 
 
-def test_configuration_names_what_is_exported():
-    config = (TESTS.parent / "serving" / "models.config").read_text()
+@pytest.mark.parametrize("file, family", [("models.config", "bls2017-mse"), ("models-msssim.config", "bls2017-msssim")])
+def test_configuration_names_what_is_exported(file, family):
+    config = (TESTS.parent / "serving" / file).read_text()
     for index in range(1, 9):
         for part in ("encoder", "decoder"):
-            assert f'name: "bls2017-mse-{index}-{part}"' in config
-            assert f'base_path: "/models/bls2017-mse-{index}/{part}"' in config
+            assert f'name: "{family}-{index}-{part}"' in config
+            assert f'base_path: "/models/{family}-{index}/{part}"' in config
+    assert config.count("base_path") == 16

@@ -17,6 +17,7 @@ from balle2017.container import bitstream
 from balle2017.files import writing
 from helpers.commands import ROOT, command, fails, listing, workplace  # noqa: F401 (a fixture)
 from helpers.pictures import DISPLAY_P3, photograph
+from helpers.rate_points import copy_export
 from helpers.requirements import needs_tensorflow
 
 
@@ -92,10 +93,31 @@ def test_target_bpp(capsys):
 def test_models(capsys, tmp_path):
     assert tfci.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["tiny-1", "0.01", "8", "12", "1"]
+    assert lines[1].split() == ["tiny-1", "0.01", "MSE", "8", "12", "1"]
     os.mkdir("empty")
     fails(capsys, ["models", "--models_dir", "empty"], 1, "No models are installed")
     fails(capsys, ["models", "--models_dir", "nowhere"], 2, "no folder of models")
+
+
+def test_families_for_squared_error_and_for_ms_ssim(capsys, tiny_models_dir, tmp_path):
+    """Side by side: listed one after the other with what they are for, and each has its own rates and its own files."""
+    for number, lmbda in ((1, 2.4), (2, 4.58)):
+        about = {
+            "lambda": lmbda, "distortion": "ms_ssim", "kodak": {"bpp": 0.1, "psnr": 25.5, "ms_ssim": 0.9321},
+        }  # fmt: skip
+        copy_export(tiny_models_dir / "tiny-1", tmp_path / "both" / f"tiny-msssim-{number}", **about)
+    copy_export(tiny_models_dir / "tiny-1", tmp_path / "both" / "tiny-1")
+    models = ["--models_dir", str(tmp_path / "both")]
+    assert tfci.main(["models", *models]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["tiny-1", "tiny-msssim-1", "tiny-msssim-2"]
+    assert rows[2] == ["tiny-msssim-2", "4.58", "MS-SSIM", "8", "12", "1", "0.1000", "25.50", "dB", "0.9321"]
+    target = ["--target_bpp", "0.1", "--effort", "0", "--overwrite", "photo.png", "a.tfci", *models]
+    for family, name in (("tiny", "tiny-1"), ("tiny-msssim", "tiny-msssim-1")):
+        assert tfci.main(["compress", family, *target]) == 0
+        assert bitstream.read_header(open("a.tfci", "rb").read()).model == name
+        assert tfci.main(["decompress", "a.tfci", "a.png", "--overwrite", *models]) == 0
+    fails(capsys, ["compress", "tiny-mssim", *target], 2, "did you mean tiny-msssim?")
 
 
 def test_wrong_command_lines(capsys):

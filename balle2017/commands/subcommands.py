@@ -20,6 +20,8 @@ from balle2017.pictures import formats, images
 
 # From so many files on, `--runtime auto` is TensorFlow.
 _MANY_FILES = 50
+# In the words of people, what models are trained for.
+_DISTORTIONS = {"mse": "MSE", "ms_ssim": "MS-SSIM"}
 
 
 def compress(args):
@@ -91,15 +93,19 @@ def models(args):
     if not infos:
         return complain(f"No models are installed in {codec.models_dir(args.models_dir)}.", FAILED)
     print(
-        f"{'model':<20} {'lambda':>8} {'filters':>8} {'latents':>8} {'versions':>9} {'bpp':>8} {'PSNR':>9}   (on Kodak)"
+        f"{'model':<20} {'lambda':>8} {'for':>8} {'filters':>8} {'latents':>8} {'versions':>9}"
+        f" {'bpp':>8} {'PSNR':>9} {'MS-SSIM':>8}   (on Kodak)"
     )
     for found in infos:
         figures = found.get("kodak") or {}
         bpp = f"{figures['bpp']:8.4f}" if "bpp" in figures else f"{'':8}"
-        psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else ""
+        psnr = f"{figures['psnr']:6.2f} dB" if "psnr" in figures else f"{'':9}"
+        similarity = f"{figures['ms_ssim']:8.4f}" if "ms_ssim" in figures else ""
         versions = ", ".join(map(str, found["versions"]))
+        # What it was trained for; exports that do not say are of squared error.
+        aim = _DISTORTIONS.get(found.get("distortion", "mse"), "")
         sizes = f"{found.get('num_filters', ''):8} {found['num_latents']:8}"
-        line = f"{found['name']:<20} {found['lambda']:8g} {sizes} {versions:>9} {bpp} {psnr}"
+        line = f"{found['name']:<20} {found['lambda']:8g} {aim:>8} {sizes} {versions:>9} {bpp} {psnr} {similarity}"
         print(line.rstrip())
     return FAILED if problems else DONE
 

@@ -83,13 +83,11 @@ def export_for_all(rate_point, directory, older=()):
     export(rate_point, directory, older=older)
 
 
-def copy_export(folder, name, **changes):
-    """Copies an exported rate point to a folder beside it, under that folder's name; returns the copy.
+def copy_export(source, copy, **changes):
+    """Copies an exported rate point to a folder whose name it gets.
 
     Its weights and files are the same; `changes` are of what its `model.json` files say.
     """
-    copy = folder.parent / name
-    shutil.copytree(folder, copy)
+    shutil.copytree(source, copy)
     for path in (copy / "model.json", *copy.glob("decoder/*/model.json")):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "name": name, **changes}))
-    return copy
+        path.write_text(json.dumps({**json.loads(path.read_text()), "name": copy.name, **changes}))
