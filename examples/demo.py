@@ -1,7 +1,7 @@
 """`make demo`: a photograph through a shipped model, beside JPEG at the same size.
 
-Prints file size, bits per pixel, PSNR and MS-SSIM of both, and writes a picture of a part of the
-original, the reconstruction and JPEG side by side, labelled; `docs/comparison.png` is one.
+Prints file size, bits per pixel, PSNR and MS-SSIM of both, and of the models for MS-SSIM where they are
+installed, and writes a picture of a part of the original and of each, labelled; `docs/comparison.png` is one.
 """
 
 import pathlib
@@ -17,6 +17,8 @@ PHOTOGRAPH = HERE / "kodak-23.png"
 OUTPUT = pathlib.Path("demo")
 # The lowest rate at which the reconstruction still looks good; JPEG falls apart there.
 MODEL = "bls2017-mse-2"
+# Those for MS-SSIM, of which the file gets the same size.
+FOR_MS_SSIM = "bls2017-msssim"
 # What the comparison shows of the photograph: left, top, right, bottom.
 PART = (40, 60, 460, 460)
 GAP, CAPTION, FONT_SIZE = 8, 62, 17
@@ -29,50 +31,65 @@ def figures(original, decoded, size):
     return f"{size / 1000:.1f} kB, {bpp:.3f} bpp", f"PSNR {psnr:.2f} dB, MS-SSIM {ms_ssim:.4f}"
 
 
-def comparison(panels):
+def comparison(panels, columns=None):
     """Pictures side by side, with captions below.
 
     Args:
       panels: List of `(pixels, lines)`: uint8 `[height, width, 3]` of one
         shape, and the lines of its caption.
+      columns: How many stand in a row; all, if not given.
 
     Returns:
       `PIL.Image.Image`.
     """
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
     height, width, _ = panels[0][0].shape
-    image = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + CAPTION), "white")
+    image = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + CAPTION)), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(FONT_SIZE)
     for index, (pixels, lines) in enumerate(panels):
-        left = index * (width + GAP)
-        image.paste(Image.fromarray(pixels), (left, 0))
-        draw.multiline_text((left, height + 6), "\n".join(lines), fill="black", font=font, spacing=5)
+        left, top = index % columns * (width + GAP), index // columns * (height + CAPTION)
+        image.paste(Image.fromarray(pixels), (left, top))
+        draw.multiline_text((left, top + height + 6), "\n".join(lines), fill="black", font=font, spacing=5)
     return image
+
+
+def for_ms_ssim(original, size):
+    """The model for MS-SSIM that comes nearest to a size and its file, refined to it where TensorFlow is; or `None`."""
+    try:
+        family = codec.load_family(FOR_MS_SSIM)
+    except codec.ModelError:
+        return None
+    bpp = 8 * size / (original.shape[0] * original.shape[1])
+    return codec.compress_to_bpp(family, original, bpp, effort=codec.default_effort(bpp))
 
 
 def main():
     original = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))
     data = codec.load(MODEL).compress(original)
     decoded = codec.decompress(data).pixels
+    files = [(f"balle2017 ({MODEL})", decoded, len(data))]
+    found = for_ms_ssim(original, len(data))
+    if found:
+        model, file = found
+        files.append((f"balle2017 ({model.name})", codec.decompress(file).pixels, len(file)))
     jpeg = baselines.find("jpeg")
     _, jpeg_data = baselines.match_size(jpeg, original, len(data))
-    jpeg_decoded = jpeg.decode(jpeg_data)
+    files.append(("JPEG at the same size", jpeg.decode(jpeg_data), len(jpeg_data)))
 
     left, top, right, bottom = PART
     panels = [(original[top:bottom, left:right], ["Original", f"{original.nbytes / 1000:.0f} kB of pixels"])]
-    for label, pixels, size in (
-        (f"balle2017 ({MODEL})", decoded, len(data)),
-        ("JPEG at the same size", jpeg_decoded, len(jpeg_data)),
-    ):
+    for label, pixels, size in files:
         found = figures(original, pixels, size)
-        print(f"{label:26}{'   '.join(found)}")
+        print(f"{label:30}{'   '.join(found)}")
         panels.append((pixels[top:bottom, left:right], [f"{label}: {found[0]}", found[1]]))
 
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / "photograph.tfci").write_bytes(data)
     Image.fromarray(decoded).save(OUTPUT / "photograph.png")
-    comparison(panels).save(OUTPUT / "comparison.png")
-    print(f"Wrote {OUTPUT}/photograph.tfci, photograph.png and comparison.png (original | balle2017 | JPEG, a part).")
+    comparison(panels, 2 if len(panels) == 4 else None).save(OUTPUT / "comparison.png")
+    print(f"Wrote {OUTPUT}/photograph.tfci, photograph.png and comparison.png (a part of the original and of each).")
 
 
 if __name__ == "__main__":

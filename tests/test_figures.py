@@ -198,5 +198,10 @@ def test_the_comparison_of_the_demo_has_names_and_figures():
         for line in range(2):
             top = 46 + line * (demo.FONT_SIZE + 5)
             assert bool(lines[line]) == (image[top : top + demo.FONT_SIZE, left : left + 420].min() < 128)
+    # Four of them are two rows of two.
+    image = np.asarray(demo.comparison([*panels, panels[1]], 2))
+    assert image.shape == (2 * (40 + demo.CAPTION), 2 * 420 + demo.GAP, 3)
+    np.testing.assert_array_equal(image[40 + demo.CAPTION :][:40, :420], panels[2][0])
+    np.testing.assert_array_equal(image[40 + demo.CAPTION :][:40, -420:], panels[1][0])
     original = np.full([512, 768, 3], 100, np.uint8)
     assert demo.figures(original, original + np.uint8(1), 7257)[0] == "7.3 kB, 0.148 bpp"

@@ -83,7 +83,11 @@ class Settings:
     start: str = _setting(
         "klt", "Weights to start from: the optimal linear transform code, or random ones.", ("klt", "random")
     )
-    init_from: Optional[str] = _setting(None, "Directory of an exported rate point to start from instead.")
+    init_from: Optional[str] = _setting(
+        None,
+        "Directory of an exported rate point to start from instead. With --channels=1 also one for RGB, of which a"
+        " grayscale one is made.",
+    )
     gdn_share: float = _setting(
         0.0,
         "With --init_from: raise GDN's weights so that all filters together make at least this share of each pool.",

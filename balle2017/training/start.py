@@ -13,6 +13,7 @@ from balle2017.model.prior import FactorizedPrior, prior_parameters, set_prior_p
 from balle2017.model.transforms import analyze, synthesize
 from balle2017.saved_model import reading
 from balle2017.training import conditioning, klt
+from balle2017.training.grayscale import grayscale
 from balle2017.training.settings import SettingsError
 
 # Photographs whose latents the competing densities start from.
@@ -108,6 +109,8 @@ def _from_rate_point(settings, crops):
     """The exported rate point to start from, with weights in the units of this training."""
     start = reading.load_rate_point(settings.init_from)
     name = os.path.basename(os.path.normpath(settings.init_from))
+    if settings.channels == 1 and start.channels > 1:
+        start = grayscale(start)
     sizes = (start.num_filters, start.num_latents, start.channels)
     if sizes != (settings.num_filters, settings.latents, settings.channels):
         filters, latents, channels = sizes
