@@ -119,6 +119,9 @@ class _Transform(tf.keras.layers.Layer):
       num_gdns: 3, one in each stage (the paper), or 2, none at the latents (tfc's `bls2017.py`).
       kernels: Variables `[rows, taps, columns]`, the kernels' coefficients.
       gdns: Layers `tfc.GDN`.
+      latents_power: The unit in which γ at the latents is trained, a variable that is not trained itself: about
+        the sum of squares of all latents of a position. These are in steps of the quantizer; what a γ of
+        ordinary size would say of them is thousands of times β.
     """
 
     INVERSE = False
@@ -145,6 +148,7 @@ class _Transform(tf.keras.layers.Layer):
         if self.INVERSE:
             self._shapes, gdns = self._shapes[::-1], gdns[::-1]
         self.kernels, self._biases, self.gdns = [], [], []
+        self.latents_power = self.add_weight(name="latents_power", shape=[], initializer="ones", trainable=False)
         for i, (size, _, rows, columns) in enumerate(self._shapes):
             inputs, outputs = (columns, rows) if self.INVERSE else (rows, columns)
             # Taps stand in the middle, so that an optimizer can rotate either
@@ -180,12 +184,21 @@ class _Transform(tf.keras.layers.Layer):
             ],
             biases=[tf.convert_to_tensor(bias) for bias in self._biases],
             betas=[layer.beta for layer in self.gdns],
-            gammas=[layer.gamma for layer in self.gdns],
+            gammas=[layer.gamma / unit for layer, unit in zip(self.gdns, self._units())],
         )
 
-    def set_plain_weights(self, weights):
-        """Assigns plain arrays (`weights.Transform`), the inverse of `plain_weights`."""
+    def _units(self):
+        """The unit of γ of each GDN, in the order of application."""
+        between = [1.0] * (len(STAGES) - 1)
+        if self.num_gdns == len(between):
+            return between
+        return [self.latents_power, *between] if self.INVERSE else [*between, self.latents_power]
+
+    def set_plain_weights(self, weights, latents_power=1.0):
+        """Assigns plain arrays (`weights.Transform`), the inverse of `plain_weights`, and the attribute."""
         import tensorflow_compression as tfc
+
+        self.latents_power.assign(latents_power)
 
         for variable, kernel in zip(self.kernels, weights.kernels):
             basis = rdft_basis(kernel.shape[0])
@@ -193,8 +206,8 @@ class _Transform(tf.keras.layers.Layer):
             variable.assign(np.einsum("ft,tio->ifo", basis, taps))
         for variable, bias in zip(self._biases, weights.biases):
             variable.assign(bias)
-        for layer, beta, gamma in zip(self.gdns, weights.betas, weights.gammas):
-            for parameter, value in ((layer.beta_parameter, beta), (layer.gamma_parameter, gamma)):
+        for layer, beta, gamma, unit in zip(self.gdns, weights.betas, weights.gammas, self._units()):
+            for parameter, value in ((layer.beta_parameter, beta), (layer.gamma_parameter, gamma * unit)):
                 # tfc trains the square root of β and γ, kept away from 0, where its gradient vanishes.
                 fresh = tfc.GDNParameter(value, minimum=parameter.minimum, offset=parameter.offset)
                 parameter.variable.assign(fresh.variable)

@@ -91,6 +91,21 @@ def rescale_latents(rate_point, factor):
         synthesis.gammas[0] = synthesis.gammas[0] * back
 
 
+def latents_power(analysis, exponents, pixels):
+    """Mean over positions of the sum of squares of all latents, before a GDN at the latents, and at least 1.
+
+    Args:
+      analysis: `weights.Transform`.
+      exponents: α and ε of GDN.
+      pixels: Typical crops, `[batch, height, width, channels]`, 0–255, sides multiples of 16.
+    """
+    x = tf.cast(pixels, tf.float32)
+    # All stages but their last GDN.
+    for operation in list(analysis_operations(analysis, *exponents))[: 2 * len(STAGES) - 1]:
+        x = operation.function(x)
+    return max(1.0, float(tf.reduce_mean(tf.reduce_sum(tf.square(x), -1))))
+
+
 def add_gdn_at_latents(analysis, synthesis, power=1.0):
     """Gives both transforms (`weights.Transform`) the GDN at the latents that they lack: nearly the identity.
 

@@ -48,8 +48,9 @@ def initialize(model, settings, crops, training):
         analysis, synthesis = _linear_transform_code(settings, crops)
     else:
         return []
-    model.analysis.set_plain_weights(analysis)
-    model.synthesis.set_plain_weights(synthesis)
+    power = conditioning.latents_power(analysis, settings.exponents, tf.concat(list(crops.take(3)), 0))
+    model.analysis.set_plain_weights(analysis, power)
+    model.synthesis.set_plain_weights(synthesis, power)
     prior = _prior(settings, analysis, crops, training, start)
     set_prior_parameters(model.prior, prior_parameters(prior))
     return ancestry(start) if start else []
@@ -124,8 +125,7 @@ def _from_rate_point(settings, crops):
         raise SettingsError(f"{name} has {num_gdns} GDN: give num_gdns={num_gdns}")
     pixels = tf.cast(tf.concat(list(crops.take(3)), 0), tf.float32)
     if num_gdns < settings.num_gdns:
-        latents = analyze(pixels, start.analysis, *settings.exponents)
-        power = float(tf.reduce_mean(tf.reduce_sum(tf.square(latents), -1)))
+        power = conditioning.latents_power(start.analysis, settings.exponents, pixels)
         conditioning.add_gdn_at_latents(start.analysis, start.synthesis, power)
     lmbda = start.lmbda
     if start.info.get("distortion", "mse") != settings.distortion:
