@@ -15,7 +15,7 @@ from balle2017.commands.ending import complain
 from balle2017.commands.parser import Parser
 from balle2017.container.bitstream import BitstreamError
 from balle2017.files import streams, writing
-from balle2017.pictures import images
+from balle2017.pictures import formats, images
 from balle2017.pictures.images import ImageError
 from balle2017.pictures.plain import plain
 
@@ -28,7 +28,7 @@ def main(argv=None):
     given = [args.input] + ([args.output] if args.output else [])
     try:
         source, target = single.paths(given, names.compressed if compress else names.decompressed, compress, False)
-        if not compress and names.is_picture(target) and not target.lower().endswith(".png"):
+        if not compress and formats.is_named_as_picture(target) and not target.lower().endswith(".png"):
             raise single.UsageError(f"A server sends PNG files, and {target} is named as another one.")
         if not single.may_write(target, args.overwrite, compress, False):
             return complain(f"{source}: {single.skipped(target)}", 0)

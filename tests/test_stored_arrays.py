@@ -1,19 +1,23 @@
 """The arrays of a rate point, read by their index without TensorFlow."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from balle2017 import codec
+from balle2017 import export as export_command
 from balle2017.entropy import plain_decoder
 from balle2017.entropy.coder import Coder
 from balle2017.entropy.tables import CodingTables
 from balle2017.saved_model import onnx_writing, stored_arrays
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import export
-from helpers.rate_points import random_rate_point
+from helpers.pictures import photograph
+from helpers.rate_points import copy_export, random_rate_point
 
 
 def assert_same(ours, theirs):
@@ -93,6 +97,31 @@ def test_an_export_with_a_lookup_of_before_is_read(tmp_path):
         folder = tmp_path / "older-1" / half / "1"
         stored_arrays.write(folder, {**stored_arrays.read(folder), "coder/lookup": rate_point.tables.lookup()})
     assert_same(load_rate_point(tmp_path / "older-1"), rate_point)
+
+
+def test_weights_of_other_transforms_are_refused(tiny_models_dir, tmp_path, capsys):
+    shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
+    other = copy_export(tmp_path / "tiny-1", "other-1", transforms=2)
+    sentence = f"{other} has weights for version 2 of the transforms, and this balle2017 computes version 1"
+    with pytest.raises(ValueError, match=sentence):
+        load_rate_point(other)
+    pixels = photograph(20, 20)
+    # What is in its graphs is what they compute.
+    model = codec.load("other-1", tmp_path)
+    assert model.compress(pixels)
+    with pytest.raises(codec.ModelError, match=f"other-1 takes effort 0 only. {sentence}"):
+        model.compress(pixels, effort=1)
+    assert export_command.main([str(other), str(tmp_path / "exported")]) == 1
+    assert sentence in capsys.readouterr().err and not (tmp_path / "exported").exists()
+
+
+def test_models_of_before_have_the_first_transforms(tiny_models_dir, tiny_rate_point, tmp_path):
+    shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
+    for path in (tmp_path / "tiny-1").rglob("model.json"):
+        info = json.loads(path.read_text())
+        assert info.pop("transforms") == 1
+        path.write_text(json.dumps(info))
+    assert_same(load_rate_point(tmp_path / "tiny-1"), tiny_rate_point)
 
 
 def test_rounding_is_once_and_keeps_what_float16_cannot_hold():

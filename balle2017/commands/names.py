@@ -2,16 +2,7 @@
 
 import os
 
-# What is taken for a picture's extension here and everywhere, whatever is installed.
-_PICTURES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
-    ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-}  # fmt: skip
-
-
-def is_picture(path) -> bool:
-    """Whether a path is named as a picture, be there one or not."""
-    return os.path.splitext(path)[1].lower() in _PICTURES
+from balle2017.pictures.formats import is_named_as_picture
 
 
 def compressed(path, whole=False) -> str:
@@ -30,4 +21,4 @@ def decompressed(path, extension=".png", whole=False) -> str:
     base, last = os.path.splitext(path)
     if last.lower() != ".tfci":
         return path + extension
-    return (base if whole or not is_picture(base) else os.path.splitext(base)[0]) + extension
+    return (base if whole or not is_named_as_picture(base) else os.path.splitext(base)[0]) + extension

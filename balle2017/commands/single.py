@@ -3,9 +3,9 @@
 import os
 import sys
 
-from balle2017.commands import names
 from balle2017.container import bitstream
 from balle2017.files import streams
+from balle2017.pictures.formats import is_named_as_picture
 
 
 class UsageError(Exception):
@@ -39,7 +39,7 @@ def paths(given, default, bitstreams, many=True):
             raise UsageError("The output is no text and not for a terminal.")
     elif streams.descriptor(target) is None:
         _check_place(source, target, many)
-    if bitstreams and names.is_picture(target):
+    if bitstreams and is_named_as_picture(target):
         raise UsageError(f"{target} is named as a picture, and would be a .tfci file{_hint(many)}.")
     return source, target
 

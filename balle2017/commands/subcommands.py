@@ -170,7 +170,7 @@ def _check_model(args, options):
     try:
         convert.candidates(options)
     except codec.ModelError:
-        if name != "-" and not os.path.isfile(name) and not names.is_picture(name):
+        if name != "-" and not os.path.isfile(name) and not formats.is_named_as_picture(name):
             raise
     else:
         if args.paths:

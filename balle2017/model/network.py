@@ -12,6 +12,10 @@ STRIDE = math.prod(STRIDES)
 # are counted in units of 16 levels; GDN with β = 1 then normalizes from the first training step.
 PIXEL_SCALE = 16.0
 
+# Version of what the transforms compute of their weights, which counts on with every change that a trained model would
+# notice. It is written down with each, as weights alone do not say what they are for.
+ARITHMETIC_VERSION = 1
+
 
 def kernel_shapes(num_filters, num_latents, channels):
     """Shapes of the analysis transform's kernels, `[size, size, in, out]`.

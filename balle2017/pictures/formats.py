@@ -11,7 +11,11 @@ from balle2017.files import streams
 # Measurements, films and drawings, which Pillow hands on to other programs if it reads them at all,
 # and what this package makes itself.
 _NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "TFCI", "WMF")
-# Extensions of formats for which a package may be installed, and its name.
+# Extensions that stand for pictures whatever is installed here, so that what is called after them has the same name
+# everywhere (what can be read is another question, see `extensions`); and the packages that some of them take.
+_PILLOW = """
+.avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pgm .png .pnm .ppm .tga .tif .tiff .webp
+""".split()
 _PACKAGES = {
     ".heic": "pillow-heif",
     ".heif": "pillow-heif",
@@ -86,6 +90,12 @@ def extensions():
     load_plugins()
     registered = Image.registered_extensions()
     return {e for e, name in registered.items() if name in Image.OPEN and name not in _NO_PICTURES}
+
+
+def is_named_as_picture(path) -> bool:
+    """Whether a path is named as a picture, be there one or not, and be it read here or not."""
+    extension = os.path.splitext(path)[1].lower()
+    return extension in _PILLOW or extension in _PACKAGES
 
 
 def missing_package(extension):

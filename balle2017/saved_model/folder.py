@@ -13,7 +13,9 @@ import os
 import shutil
 
 from balle2017.container import bitstream
+from balle2017.files.exchange import exchange
 from balle2017.files.writing import new_folder
+from balle2017.model.network import ARITHMETIC_VERSION
 
 
 def check_name(name):
@@ -61,6 +63,7 @@ def describe(rate_point, runtime, directory):
         "slice_length": rate_point.slice_length,
         "gdn_alpha": rate_point.gdn_alpha,
         "gdn_epsilon": rate_point.gdn_epsilon,
+        "transforms": ARITHMETIC_VERSION,
         "num_classes": rate_point.tables.num_classes,
         "fingerprint": rate_point.fingerprint(),
         "runtime": runtime,
@@ -84,11 +87,14 @@ def read_versions(directory):
 
 
 def _replace(source, directory):
-    """Renames a folder to one that may exist already."""
+    """Renames a folder to one that may exist already; whenever the process ends, the old or the new one is there."""
     if not os.path.isdir(directory):
         os.rename(source, directory)
-        return
-    old = new_folder(os.path.dirname(directory))
-    os.rename(directory, os.path.join(old, "old"))
-    os.rename(source, directory)
-    shutil.rmtree(old)
+    elif exchange(source, directory):
+        shutil.rmtree(source)
+    else:
+        # There is a moment without any, after which both are in the hidden folders beside it.
+        old = new_folder(os.path.dirname(directory))
+        os.rename(directory, os.path.join(old, "old"))
+        os.rename(source, directory)
+        shutil.rmtree(old)

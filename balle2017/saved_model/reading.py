@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from balle2017.model.network import ARITHMETIC_VERSION
 from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.folder import read_versions
 from balle2017.saved_model.rate_point import RatePoint
@@ -16,7 +17,7 @@ def load_rate_point(directory):
 
     Raises:
       FileNotFoundError: If something of it is missing.
-      ValueError: If it was exported for another runtime, or has been changed.
+      ValueError: If it was exported for another runtime, has been changed, or has weights of other transforms.
     """
     info = _read_info(directory)
     rate_point = _decoder_of(directory, info)
@@ -52,6 +53,13 @@ def _decoder_of(directory, info):
     if info["runtime"] == "stock":
         raise ValueError(f"{directory} holds no coding tables: it is an export for servers.")
     info = dict(info)
+    # What was exported before they were counted is of the first.
+    transforms = info.pop("transforms", 1)
+    if transforms != ARITHMETIC_VERSION:
+        raise ValueError(
+            f"{directory} has weights for version {transforms} of the transforms, and this balle2017 computes version"
+            f" {ARITHMETIC_VERSION}: take the balle2017 that exported it."
+        )
     version = info.pop("version", 1)
     arrays = _read_arrays(directory, "decoder", version)
     rate_point = RatePoint(
