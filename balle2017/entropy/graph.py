@@ -30,6 +30,31 @@ def require(condition, message, tensors):
         return tf.nest.map_structure(tf.identity, tensors)
 
 
+def one_by_one(function, specs):
+    """Like `tf.function`, for graphs of thousands of small ops: they run one after the other in one thread.
+
+    TensorFlow's other executor asks after each op which ones can follow it, which takes as long as the op.
+
+    Args:
+      function: Of tensors to a list of tensors; without control flow.
+      specs: `tf.TensorSpec` of each argument.
+    """
+    # Where it was called, an inlined function would be run by the other executor again.
+    function = tf.function(function, specs, autograph=False, experimental_attributes={"_noinline": True})
+    graph = function.get_concrete_function()
+
+    def call(*arguments):
+        results = tf.raw_ops.PartitionedCall(
+            args=[*arguments, *graph.captured_inputs],
+            Tout=[output.dtype for output in graph.outputs],
+            f=graph,
+            executor_type="SINGLE_THREADED_EXECUTOR",
+        )
+        return [tf.ensure_shape(result, output.shape) for result, output in zip(results, graph.outputs)]
+
+    return call
+
+
 _CHARACTERS = np.array([bytes([value]) for value in range(256)], object)
 
 

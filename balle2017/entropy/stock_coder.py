@@ -5,7 +5,8 @@ about as much for one lane as for a hundred. What costs is the number of ops in
 a step of the loop, and that is as small as it gets here:
 
 * Sizes of intervals are float64. They are integers of at most 32 bits, their
-  products with 16 bits of probability are exact.
+  products with 16 bits of probability are exact. They are negative, which saves
+  an op where an interval is compared with the smallest.
 * The encoder's loop knows only the size of the interval. Its base is a sum of
   terms at known places, which is taken afterwards, for all steps at once, and
   then its carries go through all digits at once.
@@ -13,9 +14,10 @@ a step of the loop, and that is as small as it gets here:
   so it needs no base either.
 * The tables of all classes stand in one sorted row, the k-th shifted by k, so
   that one search serves lanes of different classes.
-* The loop does many steps in each iteration, because iterations cost as well.
-  The decoder does them as if there were no escape codes, and does them again,
-  more slowly, if there were.
+* The loop does many steps in each iteration, because iterations cost as well:
+  the decoder all channels of a position. It does them as if there were no escape codes,
+  and does them again, more slowly, if there were.
+* The steps of an iteration are a function that TensorFlow runs op after op.
 
 Reference: G. N. N. Martin, "Range coding: an algorithm for removing redundancy
 from a digitised message", 1979.
@@ -25,18 +27,21 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.coder import Coder
-from balle2017.entropy.graph import require
+from balle2017.entropy.graph import one_by_one, require
 from balle2017.entropy.stock_decoding import (
     MAX_BITS,
+    Search,
     State,
     check_end,
     decode_escapes,
     decode_step,
     first_state,
+    flat,
     read_words,
     refills_of,
+    search_tables,
 )
-from balle2017.entropy.stock_encoding import DIGIT, UNROLL, interval_sizes, write_digits
+from balle2017.entropy.stock_encoding import UNROLL, divisors, interval_sizes, write_digits
 from balle2017.entropy.tables import MAX_SYMBOL
 
 # With a multiple of so many lanes the rows of a tensor are aligned, and so need not be copied.
@@ -50,13 +55,12 @@ class StockCoder(Coder):
 
     def __init__(self, tables):
         super().__init__(tables)
-        cdfs = [tables.cdfs[channel] for channel in self.active]
-        self._decoder_table, self._decoder_escapes, self._thresholds = _decoder_tables(cdfs, self.num_classes)
-        self._class_cdfs = tables.class_cdfs
+        # Lengths of the distributions in a row of `CodingTables.lookup`, with the number before each.
+        self._lengths = self._escapes + 3
 
     def _encode_symbols(self, symbols, classes, counts):
         codes, sizes = self._steps(symbols, classes, counts)
-        table = tf.cast(tf.concat([_BIT_CDF, self._lookup()], 0), tf.float64) / DIGIT
+        table = divisors(tf.concat([_BIT_CDF, self._lookup()], 0))
         lower, upper = tf.gather(table, codes), tf.gather(table, codes + 1)
         return write_digits(lower, upper, interval_sizes(lower, upper), sizes)
 
@@ -91,21 +95,22 @@ class StockCoder(Coder):
         lane_ends = tf.gather(ends, tf.cumsum(counts) * escape.size - 1)
         sizes = lane_ends - tf.concat([[0], lane_ends[:-1]], 0)
         # Where each symbol's first step goes in the matrix of steps and lanes.
-        lane = tf.repeat(tf.range(lanes), counts * escape.size)
-        row = ends - steps - tf.gather(lane_ends - sizes, lane)
+        lane = tf.repeat(tf.range(lanes), counts)
+        begin = lane_ends - sizes
         width = _round_up(lanes, _LANES)
         class_codes = class_cells = tf.zeros([0], tf.int32)
         if self.num_classes > 1:
             # The classes of a slice come before its latents.
-            row += tf.gather(counts, lane)
+            begin -= counts
             sizes += counts
             class_row = self._class_rows(classes, self._is_first(counts))
             class_codes = class_row * (self.num_classes + 2) + classes
             class_codes += self._class_begin + len(_BIT_CDF)
-            class_lane = tf.repeat(tf.range(lanes), counts)
-            starts = tf.gather(tf.cumsum(counts, exclusive=True), class_lane)
-            class_cells = (tf.range(tf.size(classes)) - starts) * width + class_lane
-        cells = row * width + lane
+            starts = tf.gather(tf.cumsum(counts, exclusive=True), lane)
+            class_cells = (tf.range(tf.size(classes)) - starts) * width + lane
+        first = lane - tf.gather(begin, lane) * width
+        cells = tf.reshape(ends - steps, tf.shape(symbols)) * width + first[:, tf.newaxis]
+        cells = tf.reshape(cells, [-1])
 
         digit = tf.range(tf.reduce_sum(2 * bits))
         owner = tf.repeat(tf.range(tf.size(bits)), 2 * bits)
@@ -133,104 +138,129 @@ class StockCoder(Coder):
         lanes, counts = require(fair, message, (lanes, counts))
         padding = [[0, _round_up(lanes, _LANES) - lanes]]
         lengths = tf.pad(lengths, padding)
-        words, begins, limits = read_words(payload, lengths)
+        words, begins, limits = read_words(payload, lengths, self.active.size)
         symbols, state, bad = self._decode_lanes(words, begins, limits, tf.pad(counts, padding)[tf.newaxis])
         valid = check_end(words, begins, lengths, state) & ~bad
         # From steps of lanes to lanes of positions.
-        symbols = tf.transpose(symbols[:, : self.active.size], [2, 0, 1])[:lanes]
+        symbols = tf.transpose(symbols, [2, 0, 1])[:lanes]
         mask = tf.sequence_mask(counts, tf.shape(symbols)[1])
         return tf.boolean_mask(symbols, mask), valid[0, :lanes]
 
-    def _decode_lanes(self, words, begins, limits, counts):
+    def _decode_lanes(self, words, begins_of_words, limits, counts):
         """Decodes all lanes.
 
         Args:
           words: int32 `[words]`, the digits of all lanes.
-          begins: int32 `[1, lanes]`, where each lane's digits begin.
+          begins_of_words: int32 `[1, lanes]`, where each lane's digits begin.
           limits: int32 `[1, lanes]`, as far as a lane's pointer may have come
             before an iteration; there and behind are only zeros.
           counts: int32 `[1, lanes]`, positions of each lane.
 
         Returns:
-          Symbols int32 `[positions, at least A, lanes]`; the final `State`;
+          Symbols int32 `[positions, A, lanes]`; the final `State`;
           bool `[1, lanes]`, lanes with an escape code that cannot be.
 
         It is one long function, since it is one loop of the graph, whose parts share its tables.
         """
-        groups, unroll = self._decoder_table.shape[:2]
-        upper, bounds, width = _search_tables(self._decoder_table)
-        thresholds = tf.constant(self._thresholds)
-        escapes = tf.constant(self._decoder_escapes)
+        lookup = self._lookup()
+        rows = tf.reshape(lookup[: self.num_classes * self._class_size], [self.num_classes, -1])
+        tables = search_tables(rows, self._lengths)
+        stacks, widths = self._stacks(tables)
+        begins, lengths, escapes = (tf.constant(a) for a in (self._begins - 1, self._lengths, self._escapes))
         refills = refills_of(words)
-        state, classes = self._decode_classes(first_state(words, begins), refills, limits, counts)
+        state, classes = self._decode_classes(lookup, first_state(words, begins_of_words), refills, limits, counts)
 
-        def decode_group(group, state, row):
-            """Goes through a group of channels, for the time being without escape codes."""
-            values = []
-            tables = [tf.unstack(table[group]) for table in (upper, *bounds, thresholds)]
-            for shifted, low, high, threshold in zip(*tables):
-                value, state = decode_step(state, refills, shifted, (low, high), threshold, row)
+        stacked = [table for _, stack in stacks for table in stack]
+        has_rows = [] if classes is None else [classes[0]]
+        like = [*state, refills, *stacked, *has_rows]
+
+        def decode_quickly(distance, size, pointer, refills, *others):
+            """Goes through the channels as if there were no escape codes."""
+            stacked, row = others[: len(others) - len(has_rows)], others[-1] if has_rows else None
+            searches = {}
+            for (channels, _), *stack in zip(stacks, *(stacked[part::3] for part in range(3))):
+                searches.update(zip(channels, zip(*map(tf.unstack, stack))))
+            state, values = State(distance, size, pointer), []
+            for channel in range(self.active.size):
+                value, state = decode_step(state, refills, Search(*searches[channel]), row)
                 values.append(value)
-            return _within_row(tf.concat(values, 0), row, width), state
+            return [_within_row(tf.concat(values, 0), row, widths), *state]
 
-        def decode_group_slowly(group, state, row, bad, active):
-            values = tf.TensorArray(tf.int32, unroll, element_shape=[1, None])
+        decode_position = one_by_one(decode_quickly, [tf.TensorSpec(t.shape, t.dtype) for t in like])
+
+        def decode_position_slowly(state, row, bad, active):
+            values = tf.TensorArray(tf.int32, self.active.size, element_shape=[1, None])
 
             def step(channel, values, state, bad):
-                value, state = decode_step(
-                    state,
-                    refills,
-                    upper[group, channel],
-                    [bound[group, channel] for bound in bounds],
-                    thresholds[group, channel],
-                    row,
-                )
-                value = _within_row(value, row, width)
-                escape = escapes[group, channel]
-                escaped = tf.equal(value, escape) & active
+                here, length = begins[channel], lengths[channel]
+                search = flat(Search(*(table[:, here : here + length] for table in tables)))
+                value, state = decode_step(state, refills, search, row)
+                value = _within_row(value, row, length)
+                escaped = tf.equal(value, escapes[channel]) & active
                 excess, state, hopeless = decode_escapes(state, refills, limits, escaped)
                 # Positive values go on where the table ends.
-                excess += tf.where(excess > 0, escape - 1, 0)
+                excess += tf.where(excess > 0, escapes[channel] - 1, 0)
                 value = tf.where(escaped, excess, value)
                 bad |= hopeless | (tf.abs(value) > MAX_SYMBOL)
                 return channel + 1, values.write(channel, value), state, bad
 
             _, values, state, bad = tf.while_loop(
-                lambda channel, *_: channel < unroll,
+                lambda channel, *_: channel < self.active.size,
                 step,
                 (tf.constant(0), values, state, bad),
                 parallel_iterations=1,
             )
             return values.concat(), state, bad
 
-        def iterate(index, symbols, state, bad):
-            position, group = index // groups, index % groups
+        def iterate(position, symbols, state, bad):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
             row = None if classes is None else classes[position]
-            values, after = decode_group(group, start, row)
-            escaped = tf.reduce_any(tf.equal(values, escapes[group][:, tf.newaxis]) & active)
+            values, *after = decode_position(*start, refills, *stacked, *([] if row is None else [row]))
+            after = State(*after)
+            escaped = tf.reduce_any(tf.equal(values, escapes[:, tf.newaxis]) & active)
             values, after, bad = tf.cond(
                 escaped,
-                lambda: decode_group_slowly(group, start, row, bad, active),
+                lambda: decode_position_slowly(start, row, bad, active),
                 lambda: (values, after, bad),
             )
             # A lane that has ended stays at its final state.
             state = State(*(tf.where(active, new, old) for new, old in zip(after, state)))
-            return index + 1, symbols.write(index, values), state, bad
+            return position + 1, symbols.write(position, values), state, bad
 
-        iterations = groups * tf.reduce_max(counts)
-        symbols = tf.TensorArray(tf.int32, iterations, element_shape=[unroll, None])
+        positions = tf.reduce_max(counts)
+        symbols = tf.TensorArray(tf.int32, positions, element_shape=[self.active.size, None])
         _, symbols, state, bad = tf.while_loop(
-            lambda index, *_: index < iterations,
+            lambda position, *_: position < positions,
             iterate,
             (tf.constant(0), symbols, state, tf.zeros_like(counts, tf.bool)),
             parallel_iterations=1,
         )
-        symbols = tf.reshape(symbols.stack(), [-1, groups * unroll, tf.size(counts)])
-        return symbols, state, bad
+        return symbols.stack(), state, bad
 
-    def _decode_classes(self, state, refills, limits, counts):
+    def _stacks(self, tables):
+        """Stacks the tables of channels of about the same length: loops pass few large tensors on quicker than many.
+
+        Args:
+          tables: Of `search_tables`.
+
+        Returns:
+          For each stack the channels in it and `Search`es of them, one above the other; the bins in a row of
+          each channel's, int32 `[A, 1]`.
+        """
+        widths = np.maximum(2 ** np.ceil(np.log2(self._lengths)).astype(np.int32), _LANES)
+        stacks = []
+        for width in np.unique(widths):
+            channels = np.flatnonzero(widths == width)
+            # What fills up a row repeats its end, where no value falls.
+            within = np.minimum(np.arange(width), self._lengths[channels, np.newaxis] - 1)
+            cells = within + self._begins[channels, np.newaxis] - 1
+            parts = (tf.transpose(tf.gather(table, cells, axis=1), [1, 0, 2]) for table in tables)
+            parts = Search(*(tf.reshape(part, [len(channels), -1]) for part in parts))
+            stacks.append((channels, parts._replace(ends=parts.ends[:, tf.newaxis])))
+        return stacks, widths[:, np.newaxis]
+
+    def _decode_classes(self, lookup, state, refills, limits, counts):
         """Decodes what comes before the latents.
 
         Returns:
@@ -238,15 +268,16 @@ class StockCoder(Coder):
         """
         if self.num_classes == 1:
             return state, None
-        upper, bounds, width = _search_tables(_padded(self._class_cdfs)[np.newaxis])
+        length = self.num_classes + 2
+        rows = tf.reshape(lookup[self.num_classes * self._class_size :], [self.num_classes + 1, length])
+        search = flat(search_tables(rows, [length]))
         positions = tf.reduce_max(counts)
 
         def step(position, classes, state, row):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
-            threshold = tf.constant(DIGIT, tf.float64)
-            value, after = decode_step(start, refills, upper[0], [b[0] for b in bounds], threshold, row)
-            value = tf.cast(_within_row(value, row, width), tf.float64)
+            value, after = decode_step(start, refills, search, row)
+            value = tf.cast(_within_row(value, row, length), tf.float64)
             state = State(*(tf.where(active, new, old) for new, old in zip(after, state)))
             return position + 1, classes.write(position, value), state, value + 1
 
@@ -264,55 +295,9 @@ class StockCoder(Coder):
         return state, classes.stack()
 
 
-def _decoder_tables(cdfs, num_classes):
-    """Tables of the channels, in groups that an iteration goes through.
-
-    Returns:
-      int32 `[groups, channels, classes, values + 1]`, the distributions; int32
-      `[groups, channels]`, their escapes; float64 `[groups, channels]`, the
-      thresholds of `decode_step`. The last channels may be such that they
-      do nothing, to fill the last group.
-    """
-    groups = -(-len(cdfs) // UNROLL)
-    shape = groups, -(-len(cdfs) // max(groups, 1))
-    longest = max((cdf.shape[1] - 1 for cdf in cdfs), default=1)
-    table = np.full((*shape, num_classes, _round_up(longest, _LANES) + 1), 2**16, np.int32)
-    table[..., 0] = 0
-    escapes, thresholds = np.full(shape, -1, np.int32), np.zeros(shape)
-    for index, cdf in zip(np.ndindex(*shape), cdfs):
-        table[index] = _padded(cdf, table.shape[-1])
-        escapes[index] = cdf.shape[1] - 2
-        thresholds[index] = DIGIT
-    return table, escapes, thresholds
-
-
-def _padded(cdf, size=0):
-    """Rows of distributions as int32 `[rows, size]`; behind its end a row holds intervals of no size."""
-    size = size or _round_up(cdf.shape[1] - 1, _LANES) + 1
-    return np.pad(cdf.astype(np.int32), [[0, 0], [0, size - cdf.shape[1]]], mode="edge")
-
-
-def _search_tables(table):
-    """Tables for `decode_step`, of distributions int32 `[..., rows, values + 1]`.
-
-    Returns:
-      float64 `[..., 1, rows * values]`, upper ends of intervals, to which the
-      number of their row is added; lower and upper ends, each float64
-      `[..., rows * values]`; the number of values in a row.
-    """
-    *shape, rows, size = table.shape
-    edges = tf.cast(tf.constant(table), tf.float64) / DIGIT
-    shifted = edges[..., 1:] + np.arange(rows)[:, np.newaxis]
-    return (
-        tf.reshape(shifted, [*shape, 1, rows * (size - 1)]),
-        [tf.reshape(ends, [*shape, rows * (size - 1)]) for ends in (edges[..., :-1], edges[..., 1:])],
-        size - 1,
-    )
-
-
-def _within_row(value, row, width):
-    """The value in its row of the table, of one in all rows."""
-    return value if row is None else value - tf.cast(row, tf.int32) * width
+def _within_row(value, row, length):
+    """The value that a bin stands for, of a `Search` with `length` bins in a row."""
+    return value - 1 - (0 if row is None else tf.cast(row, tf.int32) * length)
 
 
 def _round_up(value, multiple):

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from balle2017.entropy.stock_encoding import DIGIT, UNROLL, last_number
+from balle2017.entropy.stock_encoding import DIGIT, divisors, last_number, scale_of
 
 # More bits than any latent has in the escape code.
 MAX_BITS = 30
@@ -16,9 +17,9 @@ class State(NamedTuple):
     """Where a range decoder stands, each `[1, lanes]`.
 
     Attributes:
-      distance: float64, from the interval's base to the code value, of which
+      distance: float64, from the code value to the interval's base, so at most zero. Of the value
         only the first 32 bits of the interval are known, and almost one more.
-      size: float64, of the interval: an integer above 2^16, at most 2^32.
+      size: float64, of the interval, negative: an integer below -2^16, at least -2^32.
       pointer: int32, twice the index of the next digit.
     """
 
@@ -27,11 +28,47 @@ class State(NamedTuple):
     pointer: tf.Tensor
 
 
+class Search(NamedTuple):
+    """Distributions as `decode_step` takes them: rows one behind the other, of bins from 0 to 1.
+
+    Attributes:
+      ends: float64 `[1, rows * bins]`, upper ends of the bins, to which the number of their row is added.
+      lower, upper: float64 `[rows * bins]`, `divisors` of the bins' ends.
+    """
+
+    ends: tf.Tensor
+    lower: tf.Tensor
+    upper: tf.Tensor
+
+
+def search_tables(rows, sizes):
+    """Tables of each distribution, with a bin before and one behind its own that no value falls into.
+
+    Args:
+      rows: int32 `[rows, sum(sizes)]`, in each row distributions one behind the other: a number that
+        does not matter, and then bounds from 0 to 2^16.
+      sizes: The lengths of the distributions, with that number.
+
+    Returns:
+      A `Search` of all of them, its tensors `[rows, sum(sizes)]`.
+    """
+    last = np.zeros(sum(sizes), bool)
+    last[np.cumsum(sizes) - 1] = True
+    following = tf.where(last, tf.constant(2**16), tf.roll(rows, -1, 1))
+    ends = tf.cast(following, tf.float64) / DIGIT + np.arange(rows.shape[0])[:, np.newaxis]
+    return Search(ends, divisors(rows), divisors(following))
+
+
+def flat(search):
+    """A part of `search_tables`' result, as `decode_step` takes it."""
+    return Search(tf.reshape(search.ends, [1, -1]), *(tf.reshape(table, [-1]) for table in search[1:]))
+
+
 def first_state(words, begins):
     first = tf.cast(tf.gather(words, begins), tf.float64)
     second = tf.cast(tf.gather(words, begins + 1), tf.float64)
-    distance = first * DIGIT + second + _FRACTION
-    return State(distance, tf.ones_like(distance) * 2.0**32, 2 * (begins + 2))
+    distance = -(first * DIGIT + second + _FRACTION)
+    return State(distance, tf.ones_like(distance) * -(2.0**32), 2 * (begins + 2))
 
 
 def refills_of(words):
@@ -40,34 +77,31 @@ def refills_of(words):
     With a digit the distance's fraction is scaled up, and has to be put right.
     """
     digits = tf.cast(words, tf.float64) + (_FRACTION - DIGIT * _FRACTION)
-    return tf.reshape(tf.stack([tf.zeros_like(digits), digits], 1), [-1])
+    return tf.reshape(tf.stack([tf.zeros_like(digits), -digits], 1), [-1])
 
 
-def decode_step(state, refills, upper, bounds, threshold, row=None):
+def decode_step(state, refills, search, row=None):
     """Decodes one value in each lane.
 
     Args:
       state: A `State`.
       refills: See `refills_of`.
-      upper, bounds: See `_search_tables`.
-      threshold: float64 `[]`, up to which an interval is small enough for the
-        next digit.
+      search: A `Search`.
       row: float64 `[1, lanes]`, which row of the table each lane decodes from,
         if there are several.
 
     Returns:
-      Values of all rows, int32 `[1, lanes]`, the next `State`.
+      The bin among those of all rows, int32 `[1, lanes]`, the next `State`.
     """
     # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
     # its error up to row 31 half of that.
     quotient = state.distance / state.size
     quotient = quotient if row is None else quotient + row
-    value = tf.raw_ops.UpperBound(sorted_inputs=upper, values=quotient)
+    value = tf.raw_ops.UpperBound(sorted_inputs=search.ends, values=quotient)
     # One by one, since an op on two shapes takes several times as long.
-    low, high = (tf.floor(state.size * tf.gather(bound, value)) for bound in bounds)
-    size, distance = high - low, state.distance - low
-    small = tf.cast(size <= threshold, tf.int32)
-    scale = tf.gather(tf.constant([1, DIGIT], tf.float64), small)
+    low, high = (tf.math.floordiv(state.size, tf.gather(divisor, value)) for divisor in search[1:])
+    size, distance = low - high, state.distance + low
+    small, scale = scale_of(size)
     # Two steps through the pairs of nothing and a digit, or none.
     pointer = state.pointer + small
     distance = distance * scale + tf.gather(refills, pointer)
@@ -77,10 +111,8 @@ def decode_step(state, refills, upper, bounds, threshold, row=None):
 def _decode_bit(state, refills, limits, mask):
     """Decodes a bit of escape codes in the lanes of `mask`: int32 `[1, lanes]`, `State`."""
     start = state._replace(pointer=tf.minimum(state.pointer, limits))
-    upper = tf.constant([[0.5, 1.0]], tf.float64)
-    bounds = [tf.constant(bound, tf.float64) for bound in ([0.0, 0.5], [0.5, 1.0])]
-    bit, after = decode_step(start, refills, upper, bounds, tf.constant(DIGIT, tf.float64))
-    return bit, State(*(tf.where(mask, new, old) for new, old in zip(after, state)))
+    bit, after = decode_step(start, refills, flat(search_tables(tf.constant([[0, 0, 2**15, 2**16]]), [4])))
+    return bit - 1, State(*(tf.where(mask, new, old) for new, old in zip(after, state)))
 
 
 def decode_escapes(state, refills, limits, mask):
@@ -120,12 +152,13 @@ def decode_escapes(state, refills, limits, mask):
     return tf.where(tf.equal(sign, 1), -value, value), state, hopeless
 
 
-def read_words(payload, lengths):
+def read_words(payload, lengths, steps):
     """Splits slices into digits of 16 bits.
 
     Args:
       payload: uint8 `[bytes]`.
       lengths: int32 `[lanes]`.
+      steps: How many steps an iteration has at most.
 
     Returns:
       Digits int32 `[words]`, with enough zeros behind each lane for all that
@@ -133,7 +166,7 @@ def read_words(payload, lengths):
     """
     # So far that a pointer that has gone too far does not look as if it had not.
     used = (lengths + 1) // 2 + 3
-    reserved = used + UNROLL + 1
+    reserved = used + steps + 1
     begins = tf.cumsum(reserved, exclusive=True)
     lane = tf.repeat(tf.range(tf.size(lengths)), lengths)
     shift = 2 * begins - tf.cumsum(lengths, exclusive=True)
@@ -148,8 +181,8 @@ def check_end(words, begins, lengths, state):
     shifts = state.pointer // 2 - begins - 2
     first, second = (tf.cast(tf.gather(words, begins + shifts + k), tf.int64) for k in (0, 1))
     code = 65536 * first + second
-    base = (code - tf.cast(tf.floor(state.distance), tf.int64)) % 2**32
-    number, is_zero = last_number(base, state.size)
+    base = (code + tf.cast(tf.math.ceil(state.distance), tf.int64)) % 2**32
+    number, is_zero = last_number(base, -state.size)
     # No zeros are written at the end, unless there is nothing else.
     last_byte = tf.gather(words, begins + tf.maximum(lengths - 1, 0) // 2)
     last_byte = tf.where(tf.equal(lengths % 2, 0), last_byte & 255, last_byte // 256)

@@ -3,31 +3,61 @@
 import numpy as np
 import tensorflow as tf
 
-# Steps in an iteration of a loop.
-UNROLL = 16
+from balle2017.entropy.graph import one_by_one
+
+# Steps in an iteration of the encoder's loop.
+UNROLL = 64
 DIGIT = 2.0**16
 
 
+def divisors(bounds):
+    """Of bounds int32, from 0 to 2^16, such that `size // divisor` of a negative size is the bound's share of it.
+
+    One op in place of a product and its floor, and as exact: shares are multiples of 2^-16, and the
+    quotient exceeds them by less, as they are at most 2^32.
+    """
+    return (1 - 2.0**-50) * -DIGIT / tf.cast(bounds, tf.float64)
+
+
+def scale_of(size):
+    """Whether intervals are small enough for the next digit, int32, and what they then grow by, float64.
+
+    `size` is negative, so that a search takes the place of a comparison and of making a number of it.
+    """
+    small = tf.raw_ops.UpperBound(sorted_inputs=tf.constant([[-DIGIT - 0.5]], tf.float64), values=size)
+    return small, tf.gather(tf.constant([1, DIGIT], tf.float64), small)
+
+
 def interval_sizes(lower, upper):
-    """Sizes of the encoder's interval before each step: float64 `[steps, lanes]`, as the bounds."""
+    """Sizes of the encoder's interval before each step: float64 `[steps, lanes]`, negative.
+
+    Args:
+      lower, upper: float64 `[steps, lanes]`, `divisors` of the bounds of the coded values.
+    """
     shape = tf.shape(lower)
-    low, high = (tf.reshape(bound, [-1, UNROLL, shape[1]]) for bound in (lower, upper))
+    low, high = (tf.reshape(bound, [-1, UNROLL, 1, shape[1]]) for bound in (lower, upper))
     iterations = tf.shape(low)[0]
 
-    def iterate(index, sizes, size):
+    def go_on(size, lower, upper):
         before = []
-        for step_low, step_high in zip(tf.unstack(low[index]), tf.unstack(high[index])):
+        for step_low, step_high in zip(tf.unstack(lower), tf.unstack(upper)):
             before.append(size)
-            size = tf.floor(size * step_high) - tf.floor(size * step_low)
-            # 2^16 up to that size, and 1 above. A comparison and a choice would take longer.
-            size *= tf.maximum(tf.minimum((DIGIT + 1 - size) * DIGIT, DIGIT), 1)
-        return index + 1, sizes.write(index, tf.stack(before)), size
+            size = tf.math.floordiv(size, step_low) - tf.math.floordiv(size, step_high)
+            size *= scale_of(size)[1]
+        return [tf.concat(before, 0), size]
+
+    step, steps = (tf.TensorSpec([*shape, 1, None], tf.float64) for shape in ([], [UNROLL]))
+    go_on = one_by_one(go_on, [step, steps, steps])
+
+    def iterate(index, sizes, size):
+        before, size = go_on(size, low[index], high[index])
+        return index + 1, sizes.write(index, before), size
 
     sizes = tf.TensorArray(tf.float64, iterations, element_shape=[UNROLL, None])
     _, sizes, _ = tf.while_loop(
         lambda index, *_: index < iterations,
         iterate,
-        (tf.constant(0), sizes, tf.fill([shape[1]], tf.constant(2.0**32, tf.float64))),
+        (tf.constant(0), sizes, tf.fill([1, shape[1]], tf.constant(-(2.0**32), tf.float64))),
         parallel_iterations=1,
     )
     return tf.reshape(sizes.stack(), shape)
@@ -37,18 +67,18 @@ def write_digits(lower, upper, size, steps):
     """Writes what a range encoder writes.
 
     Args:
-      lower, upper: float64 `[steps, lanes]`, bounds of the coded values.
-      size: float64 `[steps, lanes]`, sizes of the interval before each step.
+      lower, upper: float64 `[steps, lanes]`, `divisors` of the bounds of the coded values.
+      size: float64 `[steps, lanes]`, see `interval_sizes`.
       steps: int32 `[slices]`, the steps that count; there may be more lanes.
 
     Returns:
       uint8 `[bytes]`, int32 `[slices]`, see `Coder.encode`.
     """
     lanes = tf.size(steps)
-    term = tf.floor(size * lower)
-    after = tf.floor(size * upper) - term
-    used = tf.sequence_mask(tf.pad(steps, [[0, tf.shape(size)[1] - lanes]]), tf.shape(size)[0])
-    used = tf.transpose(used)
+    term = tf.math.floordiv(size, lower)
+    after = tf.math.floordiv(size, upper) - term
+    padded = tf.pad(steps, [[0, tf.shape(size)[1] - lanes]])
+    used = tf.range(tf.shape(size)[0])[:, tf.newaxis] < padded
     shifted = tf.cast((after <= DIGIT) & used, tf.int32)
     # Each step adds a term of two digits to the code, one digit further on after each shift.
     place = tf.cumsum(shifted, exclusive=True)
@@ -56,14 +86,11 @@ def write_digits(lower, upper, size, steps):
     digits = shifts + 2
     ends = tf.cumsum(digits)
     begins = ends - digits
-    place = tf.boolean_mask(place[:, :lanes] + begins, used[:, :lanes])
-    term = tf.cast(tf.boolean_mask(term[:, :lanes], used[:, :lanes]), tf.int64)
+    place = tf.where(used, place + tf.pad(begins, [[0, tf.size(padded) - lanes]]), -1)
     total = ends[-1]
-    code = tf.math.unsorted_segment_sum(
-        tf.concat([tf.bitwise.right_shift(term, np.int64(16)), term & 0xFFFF], 0),
-        tf.concat([place, place + 1], 0),
-        total,
-    )
+    # As the base stays in its first interval of 32 bits until the next shift, so does their sum.
+    terms = tf.cast(tf.math.unsorted_segment_sum(term, place, total), tf.int64)
+    code = tf.bitwise.right_shift(terms, np.int64(16)) + tf.concat([[0], terms[:-1] & 0xFFFF], 0)
     code = _carry(code)
 
     # Any number of the last interval will do: the one with the fewest bytes is written.
