@@ -292,8 +292,37 @@ def report(measured):
             lines.append("| " + " | ".join([name, "", "", *cells, *both]) + " |")
     if seconds["large"]:
         lines += ["", "Time per pixel at 12 megapixels against 768×512: " + "; ".join(per_pixel(measured)) + "."]
-    lines += ["", *steps_table(measured), "", *commands_table(measured)]
+    lines += ["", *bars_table(measured), "", *steps_table(measured), "", *commands_table(measured)]
     return "\n".join(lines)
+
+
+def bars_table(measured):
+    """What the project asks of itself, as ratios of medians of this run."""
+    seconds = measured["seconds"]
+
+    def ratio(direction, size, name, other):
+        """Against another contestant, or against the limit of the transform's products."""
+        times = seconds[size]
+        if other == "limit":
+            scale = measured["area"][size] / measured["area"]["small"]
+            rate = 2 * MATRIX**3 / np.median(times["product|float32"])
+            products = sum(v for k, v in measured["products"].items() if k.startswith(direction))
+            return np.median(times[f"{direction}|{name}"]) * rate / (2 * products * scale)
+        return np.median(times[f"{direction}|{name}"]) / np.median(times[f"{direction}|{other}"])
+
+    asked = [
+        ("768×512 against the float32 limit", "small", "balle2017", "limit", 1.35, 1.45),
+        ("768×512, stock runtime against the tfc pair", "small", "balle2017, stock runtime", "balle2017", 1.7, 2),
+        ("12 megapixels against the reference", "large", "balle2017", "reference (tfc's example)", 0.85, 0.85),
+        ("12 megapixels against the float32 limit", "large", "balle2017", "limit", 1.3, 1.3),
+    ]
+    lines = ["| | encode | at most | decode | at most |", "|---|---|---|---|---|"]
+    for title, size, name, other, *bars in asked:
+        if seconds[size]:
+            both = [f"{ratio(direction, size, name, other):.2f}" for direction in ("encode", "decode")]
+            lines.append(f"| {title} | {both[0]} | {bars[0]} | {both[1]} | {bars[1]} |")
+    png = np.median(seconds["steps"]["decode|PNG encoding|float32"]) * 1e3
+    return [*lines, f"| 768×512, writing the PNG file (ms) | | | {png:.1f} | 12 |"]
 
 
 def spread(values, unit):

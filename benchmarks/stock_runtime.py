@@ -52,8 +52,8 @@ def main(argv):
     for runtime in RUNTIMES:
         encode, decode = medians[runtime, "encode"], medians[runtime, "decode"]
         print(f"{runtime:5}  encode {encode:6.1f} ms  decode {decode:6.1f} ms  sum {encode + decode:6.1f} ms")
-    sums = [medians[runtime, "encode"] + medians[runtime, "decode"] for runtime in RUNTIMES]
-    print(f"ratio  {sums[1] / sums[0]:.2f}  ({len(bitstream.numpy()[0])} bytes)")
+    ratios = [medians["stock", part] / medians["tfc", part] for part in ("encode", "decode")]
+    print("ratio  encode {:6.2f}     decode {:6.2f}   ".format(*ratios), f"({len(bitstream.numpy()[0])} bytes)")
 
 
 if __name__ == "__main__":

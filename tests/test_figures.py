@@ -84,17 +84,19 @@ def test_variational_bound():
 def test_large_images():
     import large_images
 
-    rows = [[command, x, 2 + x / divisor, 700 + x] for command, divisor in (("compress", 10), ("decompress", 5))
-            for x in (0.4, 3, 6, 12, 25, 50, 100)]  # fmt: skip
+    rows = [[runtime, command, x, 2 + x / divisor, 700 + x]
+            for runtime, command, divisor in (("onnx", "compress", 10), ("tensorflow", "decompress", 5))
+            for x in (1, 3, 6, 12, 25, 50, 100)]  # fmt: skip
     figure = large_images.plot(rows)
-    memory, time = figure.axes
+    memory, time, slope = figure.axes
     assert [text.get_text() for text in memory.get_legend().get_texts()] == [
-        "compress",
-        "decompress",
+        "compress, onnx",
+        "decompress, tensorflow",
         "the limit, 2 GiB",
     ]
-    np.testing.assert_allclose(memory.lines[1].get_xydata()[:, 1], [row[3] for row in rows[7:]])
-    np.testing.assert_allclose(time.lines[0].get_xydata()[:, 1], [row[2] for row in rows[:7]])
+    np.testing.assert_allclose(memory.lines[1].get_xydata()[:, 1], [row[4] for row in rows[7:]])
+    np.testing.assert_allclose(time.lines[0].get_xydata()[:, 1], [row[3] for row in rows[:7]])
+    np.testing.assert_allclose(slope.lines[1].get_xydata()[:, 1], 0.2)
     figure.canvas.draw()
     assert memory.get_legend().get_window_extent().y0 > memory.transData.transform((0, 2048))[1]
     assert all(axis.get_title() and axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
