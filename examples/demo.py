@@ -7,10 +7,10 @@ installed, and writes a picture of a part of the original and of each, labelled;
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from balle2017 import codec
-from balle2017.evaluation import baselines, metrics
+from balle2017.evaluation import baselines, panels
 
 HERE = pathlib.Path(__file__).resolve().parent
 PHOTOGRAPH = HERE / "kodak-23.png"
@@ -21,38 +21,6 @@ MODEL = "bls2017-mse-2"
 FOR_MS_SSIM = "bls2017-msssim"
 # What the comparison shows of the photograph: left, top, right, bottom.
 PART = (40, 60, 460, 460)
-GAP, CAPTION, FONT_SIZE = 8, 62, 17
-
-
-def figures(original, decoded, size):
-    """File size and measures in words."""
-    bpp = 8 * size / (original.shape[0] * original.shape[1])
-    psnr, ms_ssim = metrics.psnr(original, decoded), metrics.ms_ssim(original, decoded)
-    return f"{size / 1000:.1f} kB, {bpp:.3f} bpp", f"PSNR {psnr:.2f} dB, MS-SSIM {ms_ssim:.4f}"
-
-
-def comparison(panels, columns=None):
-    """Pictures side by side, with captions below.
-
-    Args:
-      panels: List of `(pixels, lines)`: uint8 `[height, width, 3]` of one
-        shape, and the lines of its caption.
-      columns: How many stand in a row; all, if not given.
-
-    Returns:
-      `PIL.Image.Image`.
-    """
-    columns = columns or len(panels)
-    rows = -(-len(panels) // columns)
-    height, width, _ = panels[0][0].shape
-    image = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + CAPTION)), "white")
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(FONT_SIZE)
-    for index, (pixels, lines) in enumerate(panels):
-        left, top = index % columns * (width + GAP), index // columns * (height + CAPTION)
-        image.paste(Image.fromarray(pixels), (left, top))
-        draw.multiline_text((left, top + height + 6), "\n".join(lines), fill="black", font=font, spacing=5)
-    return image
 
 
 def for_ms_ssim(original, size):
@@ -79,16 +47,16 @@ def main():
     files.append(("JPEG at the same size", jpeg.decode(jpeg_data), len(jpeg_data)))
 
     left, top, right, bottom = PART
-    panels = [(original[top:bottom, left:right], ["Original", f"{original.nbytes / 1000:.0f} kB of pixels"])]
+    shown = [(original[top:bottom, left:right], ["Original", f"{original.nbytes / 1000:.0f} kB of pixels"])]
     for label, pixels, size in files:
-        found = figures(original, pixels, size)
+        found = panels.figures(original, pixels, size)
         print(f"{label:30}{'   '.join(found)}")
-        panels.append((pixels[top:bottom, left:right], [f"{label}: {found[0]}", found[1]]))
+        shown.append((pixels[top:bottom, left:right], [f"{label}: {found[0]}", found[1]]))
 
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / "photograph.tfci").write_bytes(data)
     Image.fromarray(decoded).save(OUTPUT / "photograph.png")
-    comparison(panels, 2 if len(panels) == 4 else None).save(OUTPUT / "comparison.png")
+    panels.comparison(shown, 2 if len(shown) == 4 else None).save(OUTPUT / "comparison.png")
     print(f"Wrote {OUTPUT}/photograph.tfci, photograph.png and comparison.png (a part of the original and of each).")
 
 

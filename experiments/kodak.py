@@ -77,16 +77,19 @@ def find_families():
     return found
 
 
-def find_rate_points(distortion="mse"):
-    """The installed models of colour images that were trained for a distortion, or with `None` for any.
+def find_family(distortion):
+    """The first family of colour models for a distortion, or the end of the program with one sentence."""
+    found = [family for family in find_families() if family.distortion == distortion]
+    if not found:
+        sys.exit(f"No models that were trained for {distortion} are installed: name a folder with --models_dir.")
+    return found[0]
 
-    As `RatePoint`s by family and ascending λ; without such models the program ends with one sentence.
-    """
+
+def find_rate_points(distortion="mse"):
+    """The models of `find_family`, or with `None` all colour models, as `RatePoint`s by family and ascending λ."""
     from balle2017.saved_model import reading
 
-    families = [family for family in find_families() if distortion in (None, family.distortion)]
-    if not families:
-        sys.exit(f"No models that were trained for {distortion} are installed: name a folder with --models_dir.")
+    families = [find_family(distortion)] if distortion else find_families()
     return [reading.load_rate_point(str(m.folder)) for f in families for m in f.models.values()]
 
 

@@ -152,6 +152,26 @@ def test_rd_writes_tables_and_only_its_parts_of_the_documents(setting, tmp_path,
     assert (tmp_path / "results/report.html").exists()
 
 
+def test_crops_of_both_families_beside_avif_and_jpeg(setting, tmp_path):
+    """Of the photographs that it has words for, those that are there."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(setting / "images/0.png", folder / "04.png")
+    shutil.copy(setting / "images/1.png", folder / "13.png")
+    done = run("crops", setting, f"--out={tmp_path}/docs/crops", "--effort=0", images=folder)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs/crops.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith(("| skin (04)", "| foliage (13)"))]
+    # Four codecs, two photographs, two rate points.
+    assert [row[1].rpartition("-")[0] or row[1] for row in rows] == 4 * ["small-mse", "small-msssim", "AVIF", "JPEG"]
+    for number in (1, 2):
+        assert f"(crops-{number}.png)" in text
+        with Image.open(tmp_path / f"docs/crops-{number}.png") as image:
+            assert image.width == 5 * 256 + 4 * 8 and image.height > 2 * 192
+    empty = run("crops", setting)
+    assert empty.returncode == 1 and empty.stderr.startswith("None of 04, 21, 14, 13 is in ")
+
+
 def test_efforts_are_compared_and_rates_hit(setting, tmp_path):
     document = tmp_path / "measurements.md"
     document.write_text("before\n<!-- effort:begin -->\nold\n<!-- effort:end -->\nafter\n")

@@ -185,25 +185,26 @@ def test_relaxation():
     assert_readable(figure)
 
 
-def test_the_comparison_of_the_demo_has_names_and_figures():
-    import demo
+def test_a_comparison_has_names_and_figures():
+    from balle2017.evaluation import panels
 
-    panels = [
+    shown = [
         (np.full([40, 420, 3], 10 * i, np.uint8), lines) for i, lines in enumerate((["a", "b"], ["", ""], ["c", ""]))
     ]
-    image = np.asarray(demo.comparison(panels))
-    assert image.shape == (40 + demo.CAPTION, 3 * 420 + 2 * demo.GAP, 3)
-    for index, (pixels, lines) in enumerate(panels):
-        left = index * (420 + demo.GAP)
+    image = np.asarray(panels.comparison(shown))
+    below = panels.caption_height(2)
+    assert image.shape == (40 + below, 3 * 420 + 2 * panels.GAP, 3)
+    for index, (pixels, lines) in enumerate(shown):
+        left = index * (420 + panels.GAP)
         np.testing.assert_array_equal(image[:40, left : left + 420], pixels)
         # Ink where there are words, and none where there are none.
         for line in range(2):
-            top = 46 + line * (demo.FONT_SIZE + 5)
-            assert bool(lines[line]) == (image[top : top + demo.FONT_SIZE, left : left + 420].min() < 128)
+            top = 40 + panels.MARGIN + line * panels.LINE
+            assert bool(lines[line]) == (image[top : top + panels.FONT_SIZE, left : left + 420].min() < 128)
     # Four of them are two rows of two.
-    image = np.asarray(demo.comparison([*panels, panels[1]], 2))
-    assert image.shape == (2 * (40 + demo.CAPTION), 2 * 420 + demo.GAP, 3)
-    np.testing.assert_array_equal(image[40 + demo.CAPTION :][:40, :420], panels[2][0])
-    np.testing.assert_array_equal(image[40 + demo.CAPTION :][:40, -420:], panels[1][0])
+    image = np.asarray(panels.comparison([*shown, shown[1]], 2))
+    assert image.shape == (2 * (40 + below), 2 * 420 + panels.GAP, 3)
+    np.testing.assert_array_equal(image[40 + below :][:40, :420], shown[2][0])
+    np.testing.assert_array_equal(image[40 + below :][:40, -420:], shown[1][0])
     original = np.full([512, 768, 3], 100, np.uint8)
-    assert demo.figures(original, original + np.uint8(1), 7257)[0] == "7.3 kB, 0.148 bpp"
+    assert panels.figures(original, original + np.uint8(1), 7257)[0] == "7.3 kB, 0.148 bpp"
