@@ -185,6 +185,17 @@ def test_relaxation():
     assert_readable(figure)
 
 
+def test_bits_that_are_saved_at_equal_quality():
+    import gray
+
+    curve = [(0.1, 26), (0.4, 30), (1.6, 34)]
+    assert gray.saving((0.4, 30), curve) == pytest.approx(0)
+    # In the middle between two points the curve is at the geometric mean of their rates.
+    assert gray.saving((0.19, 28), curve) == pytest.approx(0.05)
+    assert gray.saving((0.22, 28), curve) == pytest.approx(-0.1)
+    assert np.isnan(gray.saving((0.1, 25), curve)) and np.isnan(gray.saving((2, 35), curve))
+
+
 def test_a_comparison_has_names_and_figures():
     from balle2017.evaluation import panels
 
