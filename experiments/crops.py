@@ -105,12 +105,12 @@ def main(argv):
 
 def document(rows, pictures):
     """Markdown lines of the table and its pictures."""
-    effort = f"; those of this package with effort {FLAGS.effort}" if FLAGS.effort else ""
+    size = f"one size, this package's with effort {FLAGS.effort}" if FLAGS.effort else "about one size"
     return [
         "# Squared error and MS-SSIM, looked at",
         "",
-        f"Parts of Kodak photographs at their full size, in files of one size for each photograph{effort}; AVIF and",
-        "JPEG take the quality that comes nearest. The figures are of the whole photographs.",
+        f"Parts of Kodak photographs, pixel for pixel. The files of each photograph have {size}; AVIF and JPEG take",
+        "the quality that comes nearest. The figures are of the whole photographs.",
         "",
         *(f"![Skin, sky, text and foliage]({picture.name})\n" for picture in pictures),
         "Colours: how many of 255 levels red, green and blue are off on the mean. Grid: how much the error jumps",
