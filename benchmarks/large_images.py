@@ -61,6 +61,8 @@ def main():
     write(rows, args.out)
     plot(rows).savefig(os.path.join(args.out, "large_images.png"), dpi=120)
     for case, part in lines(rows):
+        if len(part) < 2:
+            continue
         low, high = np.percentile(slopes(part), [0, 100])
         print(f"{' '.join(case)}: one more megapixel takes {low:.3f} to {high:.3f} s")
     if max(row[-1] for row in rows) > LIMIT_GIB * 1024:
