@@ -38,10 +38,20 @@ def test_validation_rounds_and_training_does_not(crops):
     assert noisy[0] != noisy[1]
 
 
+def test_training_for_ms_ssim_minds_the_means_of_channels():
+    model = RateDistortionModel(10.0, num_filters=8, distortion="ms_ssim")
+    images = tf.cast(np.random.default_rng(0).integers(20, 236, [1, 176, 176, 3]), tf.float32)
+    redder, bits = images + [6.0, 0.0, 0.0], tf.zeros([1])
+    _, _, trained, _ = model._terms(images, redder, bits, training=True)
+    _, _, measured, _ = model._terms(images, redder, bits, training=False)
+    assert float(measured) < 0.001
+    assert float(trained - measured) == pytest.approx(5e-4 * 6**2 / 3, rel=0.01)
+
+
 def test_ms_ssim_as_distortion():
     model = RateDistortionModel(10.0, num_filters=8, distortion="ms_ssim")
     images = tf.cast(tf.random.uniform([1, 176, 176, 3], 0, 255), tf.uint8)
-    assert 0 <= float(model.losses_of(images, training=True)[2]) <= 1
+    assert 0 <= float(model.losses_of(images, training=False)[2]) <= 1
 
 
 def test_unknown_distortion_is_refused():
