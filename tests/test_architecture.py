@@ -4,6 +4,7 @@ import ast
 import configparser
 import graphlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -89,6 +90,13 @@ def test_no_circles():
 def test_training_does_not_know_the_file_format():
     names = {name for module, names in GRAPH.items() if room_of(module) == "training" for name in names}
     assert not {"container", "codec"} & {room_of(name) for name in names}
+
+
+def test_the_package_knows_no_pytorch():
+    """Which only `experiments/gpu` needs."""
+    assert not [
+        name for name, path in FILES.items() if re.search(r"^\s*(import|from) torch", path.read_text("utf-8"), re.M)
+    ]
 
 
 def test_no_file_is_too_long():

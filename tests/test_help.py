@@ -27,7 +27,7 @@ DOORS = {
 PROGRAMS = sorted(
     str(path.relative_to(ROOT))
     for folder in ("benchmarks", "experiments")
-    for path in (ROOT / folder).glob("*.py")
+    for path in (ROOT / folder).rglob("*.py")
     if "__main__" in path.read_text(encoding="utf-8")
 )
 
