@@ -17,7 +17,7 @@ from balle2017.entropy.tables import CodingTables, bin_shares
 _SAMPLE = 2**17
 
 
-def competing_tables(tables, images, num_classes, iterations=12, confidence=100.0, seed=0):
+def competing_tables(tables, images, num_classes, choose=None, iterations=40, confidence=300.0, seed=0):
     """Splits coding tables into classes that compete for each latent position.
 
     Lloyd's algorithm with code lengths for distances: each position goes to the class that codes it
@@ -27,6 +27,8 @@ def competing_tables(tables, images, num_classes, iterations=12, confidence=100.
       tables: `CodingTables` of a single class.
       images: List of integer arrays `[h, w, num_latents]`, rounded latents of the training set.
       num_classes: K.
+      choose: Function of one of these arrays to the classes of its positions, `[h, w]`, from which the algorithm
+        starts, too, as it ends where it is nearest: of two ends, the one with fewer bits counts.
       iterations: Rounds of the algorithm, on a sample of the images.
       confidence: Weight of the single class's table in each class's own, in observations.
       seed: Of the sample.
@@ -80,16 +82,24 @@ def competing_tables(tables, images, num_classes, iterations=12, confidence=100.
     sample = order[: 1 + np.searchsorted(positions, _SAMPLE)]
     x = scipy.sparse.vstack([occurrences(images[i]) for i in sample]).tocsr()
     taken = bits(x, shared[np.newaxis])[:, 0]
-    classes = np.searchsorted(np.quantile(taken, np.arange(1, num_classes) / num_classes), taken)
-    for _ in range(iterations):
-        pmfs = posterior(counted(x, classes))
-        share = np.bincount(classes, minlength=num_classes) + 1.0
-        prior_bits = -np.log2(share / share.sum())
-        costs = bits(x, pmfs) + prior_bits
-        classes = np.argmin(costs, 1)
-    means = [np.mean(costs[classes == k, k]) if np.any(classes == k) else np.inf for k in range(num_classes)]
-    rank = np.argsort(means)
-    pmfs, prior_bits = pmfs[rank], prior_bits[rank]
+    starts = [np.searchsorted(np.quantile(taken, np.arange(1, num_classes) / num_classes), taken)]
+    if choose is not None:
+        starts.append(np.concatenate([np.ravel(choose(images[i])) for i in sample]))
+    best = np.inf
+    for classes in starts:
+        for _ in range(iterations):
+            pmfs = posterior(counted(x, classes))
+            share = np.bincount(classes, minlength=num_classes) + 1.0
+            prior_bits = -np.log2(share / share.sum())
+            costs = bits(x, pmfs) + prior_bits
+            classes = np.argmin(costs, 1)
+        total = costs.min(1).sum()
+        if total < best:
+            best = total
+            means = [np.mean(costs[classes == k, k]) if np.any(classes == k) else np.inf for k in range(num_classes)]
+            rank = np.argsort(means)
+            found = pmfs[rank], prior_bits[rank]
+    pmfs, prior_bits = found
 
     counts = np.zeros_like(pmfs)
     # Row 0: all positions, as the first of a slice may be any; then by the class before.

@@ -106,6 +106,10 @@ class CompetingPrior(tf.keras.layers.Layer):
             classes = tf.where(chosen_again, tf.argmin(bits + around, 3, tf.int32), classes)
         return classes
 
+    def choose_of_picture(self, rounded):
+        """The same of one picture, integers `[h, w, M]` to int32 `[h, w]`, as arrays."""
+        return self.choose(tf.cast(rounded[None], tf.float32))[0].numpy()
+
     def class_bits(self, classes):
         """What saying each class takes, `[batch, h, w]` to float32 of the same shape."""
         first, follows = self._costs()

@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from balle2017.entropy import competition, fitting
 from balle2017.model import prior
+from balle2017.model.competing_prior import prior_of
 from balle2017.model.objective import RateDistortionModel, distortion_per_image
 from balle2017.model.operations import processor_has_bfloat16
 from balle2017.saved_model import writing
 from balle2017.saved_model.folder import read_versions
 from balle2017.saved_model.rate_point import RatePoint
-from balle2017.training import photographs
+from balle2017.training import photographs, pruning
 from balle2017.training import settings as run_settings
 from balle2017.training.checkpoints import Checkpoints, Schedule, StopAt, has_checkpoint
 from balle2017.training.settings import EXAMPLE_IMAGES, SettingsError
@@ -319,22 +320,30 @@ def fine_tune(model, settings, source, arithmetic):
 
 def rate_point_of(model, settings, training, info):
     """Freezes the model: plain weights as they are stored, coding tables from the training set's rounded latents."""
-    analysis, synthesis = (half.plain_weights().map(np.asarray).rounded() for half in (model.analysis, model.synthesis))
+    halves = (half.plain_weights().map(np.asarray) for half in (model.analysis, model.synthesis))
+    analysis, synthesis, parameters = pruning.without_dead_latents(
+        *halves, prior.prior_parameters(model.prior), settings.exponents, training
+    )
+    analysis, synthesis = analysis.rounded(), synthesis.rounded()
     latents = list(rounded_latents(analysis, settings.exponents, training))
-    tables = fitting.coding_tables(model.prior, fitting.latent_histogram(latents, settings.latents))
+    density, choose = prior_of(parameters), None
+    if settings.prior == "competing":
+        choose = density.choose_of_picture
+    num_latents = len(analysis.biases[-1])
+    tables = fitting.coding_tables(density, fitting.latent_histogram(latents, num_latents))
     alpha, epsilon = settings.exponents
     return RatePoint(
         name=settings.name,
         lmbda=settings.lmbda,
-        num_latents=settings.latents,
+        num_latents=num_latents,
         channels=settings.channels,
         slice_length=settings.slice_length,
         gdn_alpha=alpha,
         gdn_epsilon=epsilon,
         analysis=analysis,
         synthesis=synthesis,
-        tables=competition.competing_tables(tables, latents, settings.num_classes),
-        prior=prior.prior_parameters(model.prior),
+        tables=competition.competing_tables(tables, latents, settings.num_classes, choose),
+        prior=parameters,
         info=info,
     )
 
