@@ -32,8 +32,9 @@ def test_without_dead_channels_a_rate_point_is_the_same(at_latents):
     assert all(np.any(np.round(latents[..., k]) != 0) == (k in alive) for k in range(rate_point.num_latents))
     before = synthesize(tf.round(latents), rate_point.synthesis, *exponents).numpy()
 
+    kept = pruning.alive([np.round(latents[0])])
     analysis, synthesis, prior = pruning.without_dead_latents(
-        rate_point.analysis, rate_point.synthesis, parameters, exponents, [("one", PICTURE)]
+        rate_point.analysis, rate_point.synthesis, parameters, kept, exponents, [("one", PICTURE)]
     )
     fewer = analyze(x, analysis, *exponents).numpy()
     assert fewer.shape[-1] == len(alive)
@@ -45,11 +46,4 @@ def test_without_dead_channels_a_rate_point_is_the_same(at_latents):
 
 
 def test_a_point_that_says_nothing_keeps_one_channel():
-    rate_point = random_rate_point()
-    rate_point.analysis.kernels[-1][:] = 0
-    rate_point.analysis.biases[-1][:] = 0
-    exponents = rate_point.gdn_alpha, rate_point.gdn_epsilon
-    analysis, synthesis, _ = pruning.without_dead_latents(
-        rate_point.analysis, rate_point.synthesis, {}, exponents, [("one", PICTURE)]
-    )
-    assert analysis.kernels[-1].shape[-1] == synthesis.kernels[0].shape[-1] == 1
+    assert list(pruning.alive([np.zeros([2, 3, 4], np.int16)])) == [True, False, False, False]

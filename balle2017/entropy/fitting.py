@@ -18,12 +18,12 @@ def latent_histogram(latents_of_images, num_latents, bound=1024):
     Returns:
       int64 `[num_latents, 2 * bound + 1]`; column k counts the value k − bound.
     """
-    counts = np.zeros([num_latents, 2 * bound + 1], np.int64)
+    counts = np.zeros(num_latents * (2 * bound + 1), np.int64)
+    rows = (2 * bound + 1) * np.arange(num_latents)
     for latents in latents_of_images:
         flat = np.clip(np.asarray(latents).reshape(-1, num_latents), -bound, bound) + bound
-        for channel in range(num_latents):
-            counts[channel] += np.bincount(flat[:, channel], minlength=2 * bound + 1)
-    return counts
+        counts += np.bincount((flat + rows).ravel(), minlength=len(counts))
+    return counts.reshape(num_latents, -1)
 
 
 # How the counts alone are spread over neighbouring values, where no density says it.

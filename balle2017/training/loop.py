@@ -320,12 +320,14 @@ def fine_tune(model, settings, source, arithmetic):
 
 def rate_point_of(model, settings, training, info):
     """Freezes the model: plain weights as they are stored, coding tables from the training set's rounded latents."""
-    halves = (half.plain_weights().map(np.asarray) for half in (model.analysis, model.synthesis))
-    analysis, synthesis, parameters = pruning.without_dead_latents(
-        *halves, prior.prior_parameters(model.prior), settings.exponents, training
-    )
-    analysis, synthesis = analysis.rounded(), synthesis.rounded()
+    analysis, synthesis = (half.plain_weights().map(np.asarray).rounded() for half in (model.analysis, model.synthesis))
     latents = list(rounded_latents(analysis, settings.exponents, training))
+    alive = pruning.alive(latents)
+    analysis, synthesis, parameters = pruning.without_dead_latents(
+        analysis, synthesis, prior.prior_parameters(model.prior), alive, settings.exponents, training
+    )
+    # But for the last trace of the dead ones in GDN's pools, what the analysis makes now.
+    latents = [picture[..., alive] for picture in latents]
     density, choose = prior_of(parameters), None
     if settings.prior == "competing":
         choose = density.choose_of_picture

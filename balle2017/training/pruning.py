@@ -11,29 +11,32 @@ import tensorflow as tf
 from balle2017.model.network import STAGES, STRIDE
 from balle2017.model.transforms import analysis_operations
 from balle2017.model.weights import Transform
-from balle2017.training.start import rounded_latents
 
 # Photographs from which the mean of the trace is taken.
 _PHOTOGRAPHS = 20
 
 
-def without_dead_latents(analysis, synthesis, prior, exponents, images):
-    """Drops the channels whose rounded latents are always 0; at least one stays.
+def alive(latents):
+    """Which channels of `[h, w, M]` arrays of rounded latents are not always 0, bool `[M]`; at least one is."""
+    seen = np.any([np.any(picture != 0, (0, 1)) for picture in latents], 0)
+    if not seen.any():
+        seen[0] = True
+    return seen
+
+
+def without_dead_latents(analysis, synthesis, prior, alive, exponents, images):
+    """Drops the channels that are not alive.
 
     Args:
       analysis, synthesis: `weights.Transform`s, of arrays.
       prior: Parameters by name, of either kind of prior.
+      alive: What `alive` returned.
       exponents: α and ε of GDN.
-      images: List of `(name, uint8 [height, width, channels])`.
+      images: List of `(name, uint8 [height, width, channels])`, for the means of the traces.
 
     Returns:
       The two transforms and the parameters, of fewer channels.
     """
-    alive = np.zeros(len(analysis.biases[-1]), bool)
-    for latents in rounded_latents(analysis, exponents, images):
-        alive |= np.any(latents != 0, (0, 1))
-    if not alive.any():
-        alive[0] = True
     analysis, synthesis = (
         Transform(*(list(getattr(half, field)) for field in ("kernels", "biases", "betas", "gammas")))
         for half in (analysis, synthesis)
