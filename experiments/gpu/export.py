@@ -6,6 +6,7 @@ It needs what `python -m balle2017.train` needs, and no PyTorch.
 """
 
 import argparse
+import dataclasses
 import functools
 import json
 import os
@@ -41,7 +42,10 @@ def main(argv=None):
             settings = _settings(name, arrays, info, args.images)
             if photographs is None:
                 photographs, _ = loop.load_photographs(settings)
-            rate_point = loop.rate_point_of(_model(settings, arrays), settings, photographs, info)
+            model = _model(settings, arrays)
+            if args.num_classes:
+                settings = dataclasses.replace(settings, num_classes=args.num_classes)
+            rate_point = loop.rate_point_of(model, settings, photographs, info)
             writing.export(rate_point, directory)
             print(directory, flush=True)
     except (OSError, ValueError, DataError) as error:
@@ -92,6 +96,12 @@ def _parser():
     )
     parser.add_argument("points", nargs="+", metavar="POINT", help="files NAME.npz of train.py")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="the photographs that were trained on")
+    parser.add_argument(
+        "--num_classes",
+        type=int,
+        metavar="K",
+        help="sets of coding tables that compete (default: as many as densities)",
+    )
     parser.add_argument("--out", default="runs/models", help="where rate points are exported (default: %(default)s)")
     return parser
 
