@@ -11,25 +11,11 @@ import pytest
 
 from balle2017 import codec
 from balle2017.container import bitstream
-from helpers.rate_points import export_for_all
 from helpers.requirements import needs_tensorflow
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
 ROOT = str(pathlib.Path(codec.__file__).parents[2])
 FILES = sorted(glob.glob(str(FOLDER / "*.tfci")))
-
-
-@pytest.fixture(scope="module")
-def golden_models_dir(tmp_path_factory):
-    """The tiny golden models, exported by today's code."""
-    sys.path.insert(0, str(FOLDER))
-    import make
-
-    folder = tmp_path_factory.mktemp("golden")
-    for name in make.TINY:
-        *older, newest = make.load_versions(name)
-        export_for_all(newest, folder / name, older)
-    return folder
 
 
 def folder_of(path, golden_models_dir):
