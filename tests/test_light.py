@@ -115,17 +115,21 @@ def test_an_effort_without_tensorflow_is_refused_before_anything_is_done(
 
 
 def agree(name, path):
-    """Checks that both runtimes decode the other's files, to the same latents."""
+    """Checks that both runtimes decode the other's files, to the same latents, and code these to the same slices."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     models = [codec.load(name, runtime=runtime) for runtime in ("tensorflow", "onnx")]
-    for model in models:
-        contents = bitstream.unpack(model.compress(pixels))
+    files = [model.compress(pixels) for model in models]
+    # Where the transforms round alike, what is true of one file is true of the other.
+    for model, data in zip(models, files[: len(set(files))]):
+        contents = bitstream.unpack(data)
         latents = [other.decode_latents(contents) for other in models]
         np.testing.assert_array_equal(*latents)
-        decoded = [other.decode(contents).astype(int) for other in models]
+        height, width, _ = pixels.shape
+        decoded = [other.runtime.synthesize(latents[0])[:height, :width].astype(int) for other in models]
         assert np.abs(decoded[0] - decoded[1]).max() <= 1
-        slices = [other.runtime.encode_slices(latents[0].reshape(-1, model.num_latents)) for other in models]
-        assert slices[0] == slices[1]
+        if len(set(files)) > 1:
+            (other,) = (other for other in models if other is not model)
+            assert other.runtime.encode_slices(latents[0].reshape(-1, model.num_latents)) == contents.slices
 
 
 @needs_tensorflow
