@@ -1,14 +1,16 @@
 """The file: what is packed is unpacked, and nothing else is."""
 
 import dataclasses
+import itertools
 import struct
 import zlib
 
 from hypothesis import given
 from hypothesis import strategies as st
+import numpy as np
 import pytest
 
-from balle2017.container import bitstream
+from balle2017.container import bitstream, flipped_bit
 from balle2017.container.bitstream import Bitstream, BitstreamError, DamagedError
 
 
@@ -202,3 +204,19 @@ def test_metadata_lengths_that_lie_are_refused():
     body = data[:-4].replace(b"ICCP", b"EXIF")
     with pytest.raises(BitstreamError, match="tags"):
         bitstream.unpack(sealed(body))
+
+
+@pytest.mark.parametrize("length", [40, 5000, 300_000])
+def test_a_flipped_bit_is_found_wherever_it_is(length):
+    message = np.random.default_rng(length).bytes(length)
+    checksum = zlib.crc32(message)
+    places = {0, 1, length // 2, length - 1, 511 % length, 512 % length}
+    for place, bit in itertools.product(sorted(places), (0, 3, 7)):
+        broken = bytearray(message)
+        broken[place] ^= 1 << bit
+        behind = 8 * (length - 1 - place) + 7 - bit
+        assert flipped_bit.find(zlib.crc32(broken) ^ checksum, 8 * length) == behind
+        # Another message is too short for it, or no longer than needed.
+        assert flipped_bit.find(zlib.crc32(broken) ^ checksum, behind) is None
+        broken[place] ^= 1 << (bit + 1) % 8
+        assert flipped_bit.find(zlib.crc32(broken) ^ checksum, 8 * length) is None

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from balle2017.codec.model_info import ModelError
 from balle2017.codec.registry import load
 from balle2017.container import bitstream
 from balle2017.container.bitstream import BitstreamError
@@ -71,7 +72,7 @@ class Decompression:
         self._causes = []
         if salvage:
             self._contents, lost, cause = bitstream.salvage(data)
-            if lost or "not damaged" not in cause:
+            if cause != bitstream.NOT_DAMAGED:
                 self._causes = [cause]
                 self.notices.append(cause)
         else:
@@ -83,8 +84,13 @@ class Decompression:
         self.model = self._contents.model
         self.metadata = self._contents.metadata
         self._salvage = salvage
-        self._decoder = load(self.model, path, arithmetic, runtime)
-        self._decoder.check(self._contents)
+        try:
+            self._decoder = load(self.model, path, arithmetic, runtime)
+            self._decoder.check(self._contents)
+        except ModelError as error:
+            if not self._causes or self._causes == [bitstream.PUT_RIGHT]:
+                raise
+            raise ModelError(f"The file is damaged, perhaps where it says what made it: {error}") from None
 
     def whole(self, progress=None):
         """All bands as one array, uint8 `[height, width, channels]`; `progress` as of `bands`."""

@@ -55,4 +55,8 @@ def text(found) -> str:
     else:
         lines.append(f"size      {size(found['bytes'])}")
     lines.append(f"state     {'whole' if found['whole'] else found['problem']}")
+    if "model" in found and not found["whole"]:
+        lines.append(
+            "          What is said above may be damaged, too: model, fingerprint and size are as the file has them."
+        )
     return "\n".join(f"  {line}" for line in lines)

@@ -13,6 +13,7 @@ import zlib
 
 import fastcrc
 
+from balle2017.container import flipped_bit
 from balle2017.model.network import STRIDE
 
 MAGIC = b"\x89B17"
@@ -21,6 +22,10 @@ MAX_SIZE = 2**24 - 1
 # Larger pictures are refused, by servers and unless told otherwise by commands: where Pillow, too, refuses a
 # file as an attack on memory.
 MAX_PIXELS = 2 * (2**30 // 12)
+
+# What `salvage` says of files whose header is certain.
+NOT_DAMAGED = "The file is not damaged."
+PUT_RIGHT = "One bit was wrong, and is put right."
 
 _FIXED = struct.Struct("<4sBBI3s3sHB")
 _HAS_METADATA = 0x08
@@ -180,12 +185,12 @@ def salvage(data: bytes) -> tuple[Bitstream, list[int], str]:
       BitstreamError: If header or slice table cannot be read.
     """
     try:
-        return unpack(data), [], "The file is not damaged."
+        return unpack(data), [], NOT_DAMAGED
     except BitstreamError as error:
         cause = str(error)
     repaired = _repair_bit(data)
     if repaired is not None:
-        return repaired, [], "One bit was wrong, and is put right."
+        return repaired, [], PUT_RIGHT
     bitstream, end = _read_header(data)
     table, start = _read_table(data, end, bitstream.num_slices)
     bitstream.slices, lost, position = _read_slices(data, table, start, len(data), partial=True)
@@ -314,15 +319,12 @@ def _repair_bit(data):
     if syndrome & (syndrome - 1) == 0:
         # A single bit of difference can only come from the checksum itself.
         return _try_unpack(data[:-4] + struct.pack("<I", zlib.crc32(data[:-4])))
-    # What each bit contributes to the CRC, beginning with the last one.
-    contribution = 0xEDB88320
-    for bit in range(8 * (len(data) - 4)):
-        if contribution == syndrome:
-            fixed = bytearray(data)
-            fixed[len(data) - 5 - bit // 8] ^= 0x80 >> bit % 8
-            return _try_unpack(bytes(fixed))
-        contribution = (contribution >> 1) ^ (0xEDB88320 if contribution & 1 else 0)
-    return None
+    behind = flipped_bit.find(syndrome, 8 * (len(data) - 4))
+    if behind is None:
+        return None
+    fixed = bytearray(data)
+    fixed[len(data) - 5 - behind // 8] ^= 0x80 >> behind % 8
+    return _try_unpack(bytes(fixed))
 
 
 def _try_unpack(data):
