@@ -19,7 +19,7 @@ import tensorflow as tf
 from balle2017 import train as door
 from balle2017.saved_model import reading
 from balle2017.training import checkpoints, loop
-from balle2017.training.settings import Settings, SettingsError, check_exported
+from balle2017.training.settings import Settings, SettingsError, check_exported, check_kept, keep
 
 SMALL = [
     "--fine_tune_steps=5",
@@ -182,6 +182,21 @@ def test_a_run_refuses_other_settings(trained):
     # It may be exported elsewhere.
     other = folder / "elsewhere"
     assert loop.train(tiny(folder, models_dir=str(other))).directory == str(other / "tiny")
+
+
+def test_a_run_from_before_a_setting_came_goes_on(tmp_path):
+    settings = tiny(tmp_path)
+    keep(settings, ["an older run"])
+    path = tmp_path / "run" / "settings.json"
+    run = json.loads(path.read_text())
+    del run["settings"]["schedule"], run["settings"]["gdn_share"]
+    path.write_text(json.dumps(run))
+    assert check_kept(settings) == ["an older run"]
+    with pytest.raises(SettingsError, match="has schedule cosine .not constant.: go on"):
+        check_kept(dataclasses.replace(settings, schedule="constant"))
+    path.write_text(json.dumps({**run, "settings": None}))
+    with pytest.raises(SettingsError, match="but not the settings"):
+        check_kept(settings)
 
 
 def test_released_versions_are_not_replaced(tmp_path):

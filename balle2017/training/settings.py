@@ -234,15 +234,17 @@ def check_kept(settings):
     try:
         with open(os.path.join(settings.folder, _FILE), encoding="utf-8") as file:
             run = json.load(file)
-        kept, ancestors = run["settings"], run["ancestors"]
-    except (OSError, ValueError, KeyError):
+        kept, ancestors = dict(run["settings"]), run["ancestors"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise SettingsError(
             f"{settings.folder} holds a checkpoint, but not the settings that it was made with: name another run_dir"
         ) from None
-    asked = json.loads(json.dumps(dataclasses.asdict(settings)))
-    other = [key for key in asked if key not in _FREE and asked[key] != kept.get(key)]
+    # A setting that came later was as its default is: one that is added has what runs did before as its default.
+    asked, before = (json.loads(json.dumps(dataclasses.asdict(of))) for of in (settings, Settings()))
+    kept = {**before, **kept}
+    other = [key for key in asked if key not in _FREE and asked[key] != kept[key]]
     if other:
-        differences = ", ".join(f"{key} {kept.get(key)} (not {asked[key]})" for key in other)
+        differences = ", ".join(f"{key} {kept[key]} (not {asked[key]})" for key in other)
         raise SettingsError(
             f"the run in {settings.folder} has {differences}: go on with the same settings, or give another name or"
             " run_dir"
