@@ -1,5 +1,6 @@
 """Files and streams: modes, owners, protection, whole or not at all; and pipes by their paths."""
 
+import errno
 import io
 import os
 import pathlib
@@ -75,6 +76,47 @@ def test_a_replaced_file_hands_on_its_owner():
     write("a")
     found = os.stat("a")
     assert (found.st_uid, found.st_gid, mode("a")) == (12345, 23456, 0o640)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("old, new", [(0o664, 0o604), (0o640, 0o600), (0o606, 0o600), (0o2755, 0o705)])
+def test_nobody_gains_a_right_where_the_group_cannot_be_kept(old, new, monkeypatch):
+    write("a")
+    os.chown("a", 0, 23456)
+    os.chmod("a", old)
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    with writing.replacing("a") as file:
+        file.write(b"new")
+        (name,) = [n for n in os.listdir() if n.startswith(".balle2017-")]
+        assert mode(name) & ~new == 0
+    assert mode("a") == new and os.stat("a").st_gid != 23456
+
+
+def test_a_file_system_without_modes_and_owners(monkeypatch):
+    write("a", b"old")
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    write("a")
+    assert open("a", "rb").read() == b"new"
+
+
+def test_a_run_without_outputs_leaves_no_folder(capsys):
+    pathlib.Path("bad.png").write_bytes(b"no picture")
+    os.mkdir("there")
+    for pattern, out in (("no*match*", "z"), ("bad.png", "a/b/z"), ("bad.png", "there/z"), ("bad.png", "there")):
+        assert tfci.main(["compress", "tiny-1", pattern, "--out", out]) == 1
+        assert capsys.readouterr().out == f"0 files compressed into {out}, 0 bytes to 0 bytes.\n"
+    assert sorted(os.listdir()) == ["bad.png", "photo.png", "there"] and not os.listdir("there")
+    assert tfci.main(["compress", "tiny-1", "photo.png", "bad.png", "--out", "a/b/z"]) == 1
+    assert os.listdir("a/b/z") == ["photo.png.tfci"]
 
 
 def test_write_protected_files_are_refused():

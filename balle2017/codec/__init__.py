@@ -16,6 +16,7 @@ from balle2017.codec.rate_search import compress_to_bpp
 from balle2017.codec.registry import (
     DEFAULT_MODEL,
     MODELS_VARIABLE,
+    check_runtime,
     example_model,
     list_models,
     load,
@@ -31,6 +32,6 @@ from balle2017.pictures.images import ImageError
 __all__ = [
     "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
     "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError", "can_refine",
-    "check_effort", "compress", "compress_to_bpp", "decompress", "default_effort", "example_model", "has_tensorflow",
-    "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
+    "check_effort", "check_runtime", "compress", "compress_to_bpp", "decompress", "default_effort", "example_model",
+    "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

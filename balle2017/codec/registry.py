@@ -92,6 +92,23 @@ def load_family(name, path=None, arithmetic="float32", runtime="auto") -> list[M
     raise ModelError(f"There is no family of models {name} in {models_dir(path)}{_known(name, families)}.")
 
 
+def check_runtime(path=None, arithmetic="float32", runtime="auto"):
+    """Checks that some installed model can be run so; arguments are those of `load`.
+
+    Raises:
+      ModelError: If there are models, and none can.
+    """
+    refused = None
+    for info in list_models(path):
+        try:
+            load(info["name"], path, arithmetic, runtime)
+            return
+        except ModelError as error:
+            refused = refused or error
+    if refused:
+        raise refused
+
+
 def _load(folder, arithmetic, runtime):
     folder = os.path.abspath(folder)
     try:

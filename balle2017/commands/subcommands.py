@@ -1,5 +1,6 @@
 """The subcommands of `balle2017`, each from its parsed arguments to an exit status."""
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -63,6 +64,7 @@ def compress(args):
 def decompress(args):
     """`decompress`, of one file or many."""
     options = _options(args, salvage=args.salvage)
+    codec.check_runtime(options.models_dir, options.arithmetic, options.runtime)
     extension = "." + args.format.lower().lstrip(".") if args.format else ".png"
     if args.format:
         _check_format(extension)
@@ -242,12 +244,13 @@ def _run_folder(args, options, convert_path, extensions, name):
     if not found.files and not found.errors:
         but = f"; left out are {left_out}" if left_out else ""
         raise UsageError(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.")
-    try:
-        writing.make_folder(args.out)
-    except OSError as error:
-        raise UsageError(explain(error)) from None
     convert_file = functools.partial(convert_path, options=_for_many(options, len(found.files)))
-    summary = folders.run(found.files, convert_file, explain, args)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(writing.folder(args.out))
+        except OSError as error:
+            raise UsageError(explain(error)) from None
+        summary = folders.run(found.files, convert_file, explain, args)
     summary.failures += [(error.filename, explain(error)) for error in found.errors]
     for path, notice in summary.notices:
         complain(notice, DONE, path)

@@ -1,7 +1,7 @@
 """Files written in one step: what is at a path is the old file or the new one, and never half of it.
 
 A new file has the mode that the process gives to its files, from its first byte on. A file that is
-replaced hands on its mode, its owner and its group.
+replaced hands on its mode, its owner and its group. Where the group cannot be kept, its rights are nobody's.
 """
 
 import contextlib
@@ -94,6 +94,26 @@ def make_folder(path):
         os.makedirs(path, exist_ok=True)
 
 
+@contextlib.contextmanager
+def folder(path):
+    """`make_folder`; those that were made, and that nothing was put into, go away when the block ends.
+
+    Raises:
+      OutputError: If the folder cannot be made.
+    """
+    missing, parent = [], os.path.abspath(path)
+    while not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    try:
+        make_folder(path)
+        yield
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(made)
+
+
 def new_folder(parent):
     """Makes a folder with a name of its own, to be renamed when it is complete; returns its path."""
     path = os.path.join(parent, f".balle2017-{secrets.token_hex(8)}")
@@ -103,17 +123,30 @@ def new_folder(parent):
 
 def _create(path, before):
     """Opens a new file for writing, with the mode of one before it; never, not even at first, with more."""
-    mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o666
+    mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o600
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(path, flags, mode), "wb")
     if before and hasattr(os, "fchown"):
         # As far as the process may: a user can give files to groups only.
         for owner in (before.st_uid, -1):
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):
                 os.fchown(file.fileno(), owner, before.st_gid)
                 break
-        os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+        # Not all file systems have modes.
+        with contextlib.suppress(OSError):
+            os.fchmod(file.fileno(), _handed_on(before, os.fstat(file.fileno())))
     return file
+
+
+def _handed_on(before, after):
+    """The mode of a file that takes the place of another, for its owner and group: nobody gains a right."""
+    mode = stat.S_IMODE(before.st_mode)
+    if after.st_uid != before.st_uid:
+        mode &= ~stat.S_ISUID
+    if after.st_gid != before.st_gid:
+        # Who was of the old group is now one of all others, and could have been kept out by it.
+        mode &= ~(stat.S_ISGID | stat.S_IRWXG | (~mode & stat.S_IRWXG) >> 3)
+    return mode
 
 
 @contextlib.contextmanager
