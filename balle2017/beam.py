@@ -7,7 +7,8 @@
 Flags that are not this module's are Beam's: `--runner` and those of the runner.
 Without any it runs on this machine. Paths may be those of any file system that
 Beam knows. Files that fail are listed in `OUTPUT/failures.tsv`, and the exit
-status is 1 if there are any. Outputs that exist are left as they are, unless
+status is 1 if there are any; what was lost of others (a profile, metadata) stands
+in `OUTPUT/notices.tsv`. Outputs that exist are left as they are, unless
 --overwrite is given.
 """
 
@@ -57,11 +58,14 @@ def main(argv=None):
         if not number:
             return complain(f"There are no files {args.input}.")
         print(f"balle2017.beam: {_files(number)} to {args.command}", file=sys.stderr)
-        number = pipeline.run(args.command, options, args.input, args.output, args.overwrite, beam_args)
+        number, noticed = pipeline.run(args.command, options, args.input, args.output, args.overwrite, beam_args)
     except pipeline.RunnerError as error:
         return complain(error)
     except (BeamIOError, ValueError) as error:
         return complain(f"Files cannot be listed or written ({error}).")
+    if noticed:
+        notices = "notice" if noticed == 1 else "notices"
+        complain(f"{noticed} {notices} of what was lost, see {pipeline.NOTICES} in {args.output}.", status=0)
     if number:
         return complain(f"{_files(number)} failed, see {pipeline.FAILURES} in {args.output}.", status=1)
     return 0

@@ -47,14 +47,35 @@ def test_bad_files_are_listed(pictures, tiny_models_dir, capsys):
     from balle2017 import beam
 
     (pictures / "in" / "bad.png").write_bytes(b"no picture")
+    odd = os.fsencode(pictures) + b"/in/\xff\t\n.png"
+    with open(odd, "wb") as file:
+        file.write(b"no picture")
     args = ["compress", "--model", "tiny-1", "--models_dir", str(tiny_models_dir)]
     args += ["--input", f"{pictures}/in/**.png", "--output", f"{pictures}/out"]
     assert beam.main(args) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("balle2017.beam: 1 file failed")
-    failures = (pictures / "out" / "failures.tsv").read_text()
-    assert failures == f"{pictures}/in/bad.png\tIt is not a picture that Pillow can read.\n"
+    assert capsys.readouterr().err.splitlines()[-1].startswith("balle2017.beam: 2 files failed")
+    failures = (pictures / "out" / "failures.tsv").read_bytes().splitlines()
+    paths = f"{pictures}/in/bad.png".encode(), odd.replace(b"\t", b"\\t").replace(b"\n", b"\\n")
+    assert failures == [path + b"\tIt is not a picture that Pillow can read." for path in paths]
     assert len(list((pictures / "out").rglob("*.tfci"))) == 3
     assert beam.main(["compress", "--model", "tiny-9", *args[3:]]) == 2
+
+
+def test_what_was_lost_is_listed(pictures, tiny_models_dir, capsys):
+    from balle2017 import beam
+
+    transparent = Image.fromarray(photograph(40, 31)).convert("RGBA")
+    transparent.putalpha(100)
+    transparent.save(pictures / "in" / "clear.png")
+    args = ["compress", "--model", "tiny-1", "--models_dir", str(tiny_models_dir)]
+    args += ["--input", f"{pictures}/in/**.png", "--output", f"{pictures}/out"]
+    assert beam.main(args) == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("balle2017.beam: 1 notice of what was lost")
+    (line,) = (pictures / "out" / "notices.tsv").read_text().splitlines()
+    assert line.startswith(f"{pictures}/in/clear.png\t") and "ransparen" in line
+    assert (pictures / "out" / "failures.tsv").read_text() == ""
+    names = {path.name for path in (pictures / "out").iterdir() if path.is_file()}
+    assert names == {"a.png.tfci", "b.png.tfci", "clear.png.tfci", "failures.tsv", "notices.tsv"}
 
 
 def test_nothing_to_do_is_said(pictures, tiny_models_dir, capsys):
@@ -142,7 +163,7 @@ def test_dask_loses_a_worker_and_nothing_else(dask_cluster, tmp_path, tiny_model
     ]
     assert tfci.main(["compress", "tiny-1", f"{tmp_path}/in", "--out", f"{tmp_path}/cmd", *models]) == 1
     expected = {p.relative_to(tmp_path / "cmd"): p for p in (tmp_path / "cmd").rglob("*.tfci")}
-    found = {p.relative_to(out): p for p in out.rglob("*") if p.is_file() and p.name != "failures.tsv"}
+    found = {p.relative_to(out): p for p in out.rglob("*") if p.is_file() and p.suffix != ".tsv"}
     # Nothing unfinished is left either.
     assert set(found) == set(expected) and len(found) == 200
     for name, path in expected.items():

@@ -21,6 +21,7 @@ from balle2017.pictures import images
 from balle2017.pictures.images import ImageError
 
 FAILURES = "failures.tsv"
+NOTICES = "notices.tsv"
 # Files that a Dask worker converts as one task.
 _DASK_PARTITION = 8
 
@@ -45,12 +46,13 @@ def run(command, options, pattern, output, overwrite, beam_args):
       command: "compress" or "decompress".
       options: `convert.Options`.
       pattern: Glob of the inputs.
-      output: Folder of the outputs, and of `FAILURES`, which lists the inputs that failed.
+      output: Folder of the outputs, of `FAILURES`, which lists the inputs that failed, and of `NOTICES`, which says
+        what the outputs of others lack.
       overwrite: Whether outputs that exist are made anew.
       beam_args: Flags of Beam.
 
     Returns:
-      How many files failed.
+      How many files failed, and how many notices there are.
 
     Raises:
       RunnerError: If Beam has no such runner here.
@@ -62,7 +64,9 @@ def run(command, options, pattern, output, overwrite, beam_args):
     found | beam.ParDo(Convert(command, options, pattern, output, overwrite, run_name))
     try:
         pipeline.run().wait_until_finish()
-        return _collect_failures(output, run_name)
+        return tuple(
+            _collect(output, kind(run_name), name) for kind, name in ((_failed, FAILURES), (_noticed, NOTICES))
+        )
     finally:
         # What workers have left that did not end by themselves.
         _delete(_list(posixpath.join(output, f"**{_part(run_name)}*")))
@@ -97,20 +101,20 @@ def _matches(pattern, pipeline):
     return beam.Create(FileSystems.match([pattern])[0].metadata_list)
 
 
-def _collect_failures(output, run_name):
-    """Makes `FAILURES` of the files that `Convert` wrote; returns the number of its lines.
+def _collect(output, prefix, name):
+    """Makes one file of those that `Convert` wrote with a prefix; returns the number of its lines.
 
     Beam's own way to write one file has a side input, for which Dask's runner does all work twice.
     """
-    paths, lines = _list(posixpath.join(output, f"{_failed(run_name)}*")), []
+    paths, texts = _list(posixpath.join(output, f"{prefix}*")), []
     for path in paths:
         with FileSystems.open(path) as file:
-            lines.append(file.read())
+            texts.append(file.read())
     _make_folder(output)
-    with FileSystems.create(posixpath.join(output, FAILURES), "text/plain") as file:
-        file.write(b"".join(sorted(lines)))
+    with FileSystems.create(posixpath.join(output, name), "text/plain") as file:
+        file.write(b"".join(sorted(texts)))
     _delete(paths)
-    return len(lines)
+    return sum(text.count(b"\n") for text in texts)
 
 
 def _list(pattern):
@@ -132,8 +136,13 @@ def _failed(run_name):
     return f".failed-{run_name}-"
 
 
+def _noticed(run_name):
+    """The same for what an output lacks."""
+    return f".noticed-{run_name}-"
+
+
 class Convert(beam.DoFn):
-    """Converts one file, or writes a file that says `input<tab>sentence` where that fails.
+    """Converts one file; one beside it says `input<tab>sentence` where that fails, or where something is lost.
 
     Each worker process loads a model once, when the first file needs it. A bundle may be worked on more
     than once, by workers that know nothing of each other: all that is written is the same each time.
@@ -164,12 +173,20 @@ class Convert(beam.DoFn):
             else:
                 result = convert.decompress(data, self.options)
         except (BitstreamError, ImageError, ModelError, MemoryError) as error:
-            line = f"{path}\t{explain(error)}\n".encode()
-            name = _failed(self.run_name) + hashlib.sha256(path.encode()).hexdigest()
-            _write(posixpath.join(self.output, name), io.BytesIO(line), self.run_name)
+            self._say(_failed, path, [explain(error)])
         else:
+            # First, as with its output there a file is not looked at again.
+            if result.notices:
+                self._say(_noticed, path, result.notices)
             _write(target, result.file, self.run_name)
         return ()
+
+    def _say(self, kind, path, sentences):
+        # Paths are bytes to the system, of which none may end a column or a line.
+        shown = path.replace("\t", "\\t").replace("\n", "\\n").encode(errors="surrogateescape")
+        lines = b"".join(b"%s\t%s\n" % (shown, sentence.encode()) for sentence in sentences)
+        name = kind(self.run_name) + hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()
+        _write(posixpath.join(self.output, name), io.BytesIO(lines), self.run_name)
 
     def _target(self, path):
         name = path[len(self.root) :].lstrip("/") if path.startswith(self.root) else path
