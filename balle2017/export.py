@@ -22,6 +22,7 @@ import functools
 import logging
 import os
 
+from balle2017.codec.quiet import import_tensorflow
 from balle2017.commands import ending, extras
 from balle2017.commands.parser import Parser
 
@@ -31,9 +32,9 @@ complain = functools.partial(ending.complain, program="balle2017.export")
 def main(argv=None):
     """The command, for one rate point or all of a folder of them; returns the exit status."""
     args = _parser().parse_args(argv)
-    # Nobody who exports a model wants to know which processor features TensorFlow was built for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with extras.needed("tensorflow" if args.runtime == "stock" else "train", "balle2017.export"):
+        if args.runtime != "onnx":
+            import_tensorflow()
         from balle2017.saved_model.reading import find_rate_points
 
         export = _exporter(args.runtime)

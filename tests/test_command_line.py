@@ -1,11 +1,14 @@
 """The command line: any order, what was meant, and what files are called."""
 
+import functools
 import io
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
 
 from PIL import Image
 import pytest
@@ -245,6 +248,23 @@ def test_info_names_damaged_slices():
     assert found["damaged_slices"] == [6] and "slice 6 of 15" in info.text(found)
 
 
+def test_damage_is_not_taken_for_another_model(capsys):
+    data = codec.load("tiny-1").compress(photograph(50, 70))
+    pathlib.Path("good.tfci").write_bytes(data)
+    for name, place in (("fingerprint", 6), ("name", data.index(b"tiny-1"))):
+        broken = bytearray(data)
+        # More than the one bit that can be put right.
+        broken[place] ^= 3
+        pathlib.Path("bad.tfci").write_bytes(broken)
+        assert tfci.main(["decompress", "bad.tfci"]) == 1
+        assert "damaged outside of its slices" in capsys.readouterr().err
+        assert tfci.main(["decompress", "bad.tfci", "--salvage"]) == 1
+        assert "bad.tfci: The file is damaged, perhaps where it says what made it: " in capsys.readouterr().err, name
+        assert tfci.main(["info", "bad.tfci", "good.tfci"]) == 1
+        bad, good = capsys.readouterr().out.split("good.tfci")
+        assert "may be damaged, too: model" in bad and "damaged" not in good
+
+
 def test_info_of_anything_is_a_dictionary():
     data = codec.load("tiny-1").compress(photograph(20, 20))
     for length in range(len(data)):
@@ -430,3 +450,51 @@ def test_a_package_that_is_not_installed_is_named(extra, package, words):
     done = subprocess.run([sys.executable, "-c", program, package, *words], capture_output=True)
     assert done.returncode == 2 and done.stderr.decode().count("\n") == 1, done.stderr
     assert f"needs the package {package}" in done.stderr.decode() and f"'balle2017[{extra}]'" in done.stderr.decode()
+
+
+def http_answer(body):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\r\n", "There is no TensorFlow Serving at "),
+        (http_answer(b"[]"), "There is no TensorFlow Serving at "),
+        (http_answer(b"no JSON"), "There is no TensorFlow Serving at "),
+        (http_answer(b'{"outputs": null}'), "answers with something else than files"),
+        (http_answer(b'{"outputs": ["text"]}'), "answers with something else than files"),
+        (None, "has not answered in 0.5 seconds"),
+    ],
+)
+def test_the_client_names_servers_of_another_kind(answer, words, monkeypatch, capsys):
+    from balle2017 import client
+    from balle2017.commands import serving_client
+
+    monkeypatch.setattr(serving_client, "predict_rest", functools.partial(serving_client.predict_rest, timeout=0.5))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                while answer is not None and b"signature_name" not in connection.recv(2**16):
+                    pass
+                connection.sendall(answer or b"")
+                # Until the client has seen enough.
+                while connection.recv(2**16):
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        fails_by(capsys, client.main, ["compress", "--rest", "--server", there, "photo.png"], words)
+    there = "127.0.0.1:no"
+    fails_by(capsys, client.main, ["compress", "--rest", "--server", there, "photo.png"], "no TensorFlow Serving")
+
+
+def fails_by(capsys, main, args, words):
+    capsys.readouterr()
+    before = listing()
+    assert main(args) == 1
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1 and listing() == before

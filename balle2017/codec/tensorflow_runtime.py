@@ -10,6 +10,7 @@ import numpy as np
 
 from balle2017.codec.forks import not_after_fork
 from balle2017.codec.model_info import ModelError
+from balle2017.codec.quiet import import_tensorflow
 
 # What the transforms compute with, and how the names of their signatures end. With bfloat16 the
 # factors of products are rounded, and so are the sums of them; files stay compatible, pixels differ a little.
@@ -25,10 +26,7 @@ def tensorflow():
     Raises:
       ImportError: If it is not installed.
     """
-    # 3 silences what TensorFlow says about GPUs that are not there; a crash still speaks.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     spec = importlib.util.find_spec(_RANGE_CODER)
     if spec is not None and _RANGE_CODER not in sys.modules:
         # Only the ops: the package itself imports tensorflow-probability, half a second of it.

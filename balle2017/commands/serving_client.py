@@ -1,13 +1,14 @@
 """Pictures to files and back on a TensorFlow Serving that runs the stock export, over gRPC or REST."""
 
 import base64
+import http.client
 import itertools
 import json
-import os
 import re
 import urllib.error
 import urllib.request
 
+from balle2017.codec.quiet import import_tensorflow
 from balle2017.container.bitstream import read_header
 
 # Of a request and of an answer: a picture may be larger than gRPC's usual 4 MB.
@@ -36,10 +37,10 @@ def predict_grpc(server, servable, inputs, timeout=60, version=None):
     Raises:
       ServerError: Whatever goes wrong.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import grpc
-        import tensorflow as tf
+
+        tf = import_tensorflow()
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
     except ImportError as error:
         raise ServerError(
@@ -64,6 +65,8 @@ def predict_grpc(server, servable, inputs, timeout=60, version=None):
             code = error.code().name
             if code == "UNAVAILABLE":
                 raise ServerError(f"There is no server at {server}.") from None
+            if code == "DEADLINE_EXCEEDED":
+                raise _no_answer(server, timeout) from None
             raise ServerError(_refusal(code, error.details())) from None
     return {name: list(tensor.string_val) for name, tensor in response.outputs.items()}
 
@@ -82,13 +85,18 @@ def predict_rest(server, servable, inputs, timeout=60, version=None):
             outputs = json.load(response)["outputs"]
     except urllib.error.HTTPError as error:
         raise ServerError(_refusal(error.code, _rest_error(error.read()))) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise _no_answer(server, timeout) from None
         raise ServerError(f"There is no TensorFlow Serving at {server} ({reason}).") from None
     if isinstance(outputs, list):
         # The server leaves the name out if there is one output only, and so does not tell it.
         outputs = {"": outputs}
-    return {name: [base64.b64decode(v["b64"]) for v in values] for name, values in outputs.items()}
+    try:
+        return {name: [base64.b64decode(v["b64"]) for v in values] for name, values in outputs.items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ServerError(f"The model {servable} at {server} answers with something else than files.") from None
 
 
 def compress(predict, server, model, images):
@@ -112,6 +120,10 @@ def decompress(predict, server, files):
         except ServerError as error:
             if _OTHER_MODEL not in str(error):
                 raise newest from None
+
+
+def _no_answer(server, timeout):
+    return ServerError(f"The server at {server} has not answered in {timeout} seconds.")
 
 
 def _only(outputs):
