@@ -19,7 +19,7 @@ from balle2017.container import bitstream
 from balle2017.evaluation import metrics
 from balle2017.web.server import address
 from balle2017.web.site import Site
-from helpers.pictures import photograph
+from helpers.pictures import gradient, photograph, saved
 from helpers.web import (
     KODAK,
     PRELUDE,
@@ -109,6 +109,11 @@ def test_what_is_no_picture_gets_a_sentence(browser, page_server, small_file, tm
         (b"", "empty.tfci", "The file is empty."),
         (small_file[:-1], "cut.tfci", "The file is damaged"),
         (b"no picture", "other.tfci", "not a .tfci file of balle2017"),
+        (saved(Image.fromarray(gradient()), "TIFF").read(), "a.tif", "a TIFF picture like this; the command balle2017"),
+        (saved(Image.fromarray(gradient()), "JPEG2000").read(), "a.jp2", "cannot read a JPEG 2000 picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic", "reads them where the Python package pillow-heif is"),
+        (b"\xff\x0a\xfa\x7f", "a.jxl", "reads them where the Python package pillow-jxl-plugin is"),
+        (b"II", "b.tif", "neither a .tfci file nor a picture"),
     ]:
         (tmp_path / name).write_bytes(data)
         page.open(tmp_path / name)

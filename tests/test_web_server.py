@@ -1,9 +1,13 @@
 """The server of the web page, the command that starts it, and the static files."""
 
+import errno
 import hashlib
 import http.client
 import json
 import pathlib
+import shutil
+
+import pytest
 
 from balle2017 import tfci
 from balle2017.web.site import STATIC, Site
@@ -47,6 +51,25 @@ def test_the_command_writes_static_files(page_models_dir, tmp_path, capsys):
     assert all((out / path).read_bytes() == site.contents(path) for path in written)
     assert tfci.main(["web", "--models_dir", str(page_models_dir), "--out", str(out)]) == 2
     assert capsys.readouterr().err.endswith("site is not empty.\n")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_half_a_site_is_not_left(page_models_dir, tmp_path, capsys, monkeypatch, there):
+    copied, copyfile = [], shutil.copyfile
+
+    def copy(source, target):
+        if len(copied) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copied.append(copyfile(source, target))
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    out = tmp_path / "a" / "site"
+    if there:
+        out.mkdir(parents=True)
+    assert tfci.main(["web", "--models_dir", str(page_models_dir), "--out", str(out)]) == 2
+    err = capsys.readouterr().err
+    assert len(copied) == 5 and err.startswith(f"balle2017: {out}/") and err.endswith(": No space left on device.\n")
+    assert list(tmp_path.iterdir()) == ([tmp_path / "a"] if there else []) and not (there and list(out.iterdir()))
 
 
 def test_what_the_command_says(page_models_dir, page_server, tmp_path, capsys):

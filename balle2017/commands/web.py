@@ -18,7 +18,7 @@ def serve(args):
         try:
             site.write(args.out)
         except OSError as error:
-            return complain(f"{error.strerror}.", USAGE)
+            return complain(f"{error.strerror}.", USAGE, error.filename)
         print(f"{args.out} holds the page and {len(site.index['models'])} models, for any host of static files.")
         return DONE
     try:

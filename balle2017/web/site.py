@@ -7,6 +7,7 @@ import shutil
 import zlib
 
 from balle2017 import codec
+from balle2017.files import writing
 from balle2017.saved_model import stored_arrays
 from balle2017.saved_model.stored_arrays import GRAPHS
 
@@ -48,19 +49,26 @@ class Site:
         return self.files[path].read_bytes() if path in self.files else None
 
     def write(self, directory):
-        """Writes the site for any host of static files.
+        """Writes the site for any host of static files, whole or not at all.
 
         Raises:
           FileExistsError: If there is something in the folder already.
+          OSError: If it cannot be written.
         """
         directory = pathlib.Path(directory)
         if directory.is_dir() and any(directory.iterdir()):
             raise FileExistsError(None, f"{directory} is not empty")
-        for path, source in self.files.items():
-            target = directory / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        (directory / INDEX).write_bytes(self.contents(INDEX))
+        with writing.folder(directory):
+            try:
+                for path, source in self.files.items():
+                    target = directory / path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, target)
+                (directory / INDEX).write_bytes(self.contents(INDEX))
+            except BaseException:
+                for path in directory.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                raise
 
     def _add_model(self, folder, info):
         """Describes a model; `None` if it was exported without plain weights, or is damaged."""

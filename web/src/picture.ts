@@ -3,13 +3,28 @@
 import { Sentence } from "./bitstream";
 import { checkSize, type Picture } from "./codec";
 
+// What few browsers read: name, first bytes, and what the command takes.
+const FOR_THE_COMMAND: [string, RegExp, string][] = [
+  ["TIFF", /^(II[*+]\0|MM\0[*+])/, "them"],
+  ["JPEG 2000", /^(\0\0\0\x0cjP {2}|\xff\x4f\xff\x51)/, "them"],
+  ["HEIC", /^.{4}ftyp(hei|hev|mif1|msf1)/s, "them where the Python package pillow-heif is installed"],
+  ["JPEG XL", /^(\0\0\0\x0cJXL |\xff\x0a)/, "them where the Python package pillow-jxl-plugin is installed"],
+];
+
 /** Reads a picture: EXIF's orientation is applied, colours become sRGB, what is transparent becomes white. */
 export async function readPicture(file: Blob): Promise<Picture> {
   let bitmap: ImageBitmap;
+  // As text: a code point for each byte.
+  const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Sentence("This is neither a .tfci file nor a picture that this browser can read.");
+    const known = FOR_THE_COMMAND.find(([, begins]) => begins.test(start));
+    throw new Sentence(
+      known
+        ? `This browser cannot read a ${known[0]} picture like this; the command balle2017 compress reads ${known[2]}.`
+        : "This is neither a .tfci file nor a picture that this browser can read.",
+    );
   }
   const { width, height } = bitmap;
   try {
