@@ -32,19 +32,22 @@ def main(argv=None):
         return ending.complain(error, ending.FAILED, program=PROGRAM)
     if not records:
         return ending.complain("None of the images could be read.", ending.FAILED, program=PROGRAM)
-    results.write_results(out, records, chosen)
-    results.print_table(results.aggregate(records), chosen, published)
-    small = {r["image"] for r in records if r["ms_ssim_rgb"] is None and r["psnr_rgb"] is not None}
-    if small:
-        side = metrics.MS_SSIM_MIN_SIDE
-        print(f"\nNo MS-SSIM, being smaller than {side} pixels: {', '.join(sorted(small))}")
-    if args.report:
-        readable = {record["image"] for record in records}
-        paths = [path for path in paths if path.name in readable]
-        shown = results.viewer(paths, chosen, args.viewer_images, args.viewer_bpp)
-        content = report.Report(args.title, results.curves_by_image(records, chosen), published, viewer=shown)
-        report.write(out / "report.html", content)
-        print(f"\nReport: {out / 'report.html'}")
+    try:
+        results.write_results(out, records, chosen)
+        results.print_table(results.aggregate(records), chosen, published)
+        small = {r["image"] for r in records if r["ms_ssim_rgb"] is None and r["psnr_rgb"] is not None}
+        if small:
+            side = metrics.MS_SSIM_MIN_SIDE
+            print(f"\nNo MS-SSIM, being smaller than {side} pixels: {', '.join(sorted(small))}")
+        if args.report:
+            readable = {record["image"] for record in records}
+            paths = [path for path in paths if path.name in readable]
+            shown = results.viewer(paths, chosen, args.viewer_images, args.viewer_bpp)
+            content = report.Report(args.title, results.curves_by_image(records, chosen), published, viewer=shown)
+            report.write(out / "report.html", content)
+            print(f"\nReport: {out / 'report.html'}")
+    except OSError as error:
+        return ending.complain(error, ending.FAILED, program=PROGRAM)
     return 0
 
 

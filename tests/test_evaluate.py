@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from balle2017 import evaluate
 from balle2017.evaluation import baselines, bd, measuring, results
 from balle2017.pictures import images
 
@@ -203,6 +204,18 @@ def curve(name, bpp, psnr):
     result = bd.Curve(name, name, "")
     result.add("psnr_rgb", bpp, psnr)
     return result
+
+
+def test_results_that_cannot_be_written_are_one_sentence(tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "report.html").mkdir(parents=True)
+    images = tmp_path / "one"
+    images.mkdir()
+    Image.fromarray(picture(20, 20)).save(images / "a.png")
+    arguments = ["--images", str(images), "--out", str(out), "--codecs", "jpeg", "--quality", "jpeg=50"]
+    pytest.importorskip("bjontegaard")
+    assert evaluate.main(arguments) == 1
+    assert "report.html" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_bd_of_curves_with_a_known_difference():
