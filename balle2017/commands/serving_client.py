@@ -86,7 +86,8 @@ def predict_rest(server, servable, inputs, timeout=60, version=None):
     except urllib.error.HTTPError as error:
         raise ServerError(_refusal(error.code, _rest_error(error.read()))) from None
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
+        is_foreign = isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError)
+        reason = "what answers there speaks no HTTP" if is_foreign else getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise _no_answer(server, timeout) from None
         raise ServerError(f"There is no TensorFlow Serving at {server} ({reason}).") from None
