@@ -1,4 +1,4 @@
-"""Encoder effort: smaller Lagrangians, files like all others, and sizes that are hit."""
+"""Encoder effort: smaller Lagrangians in both measures, files like all others, and sizes that are hit."""
 
 import os
 import pathlib
@@ -8,9 +8,10 @@ import sys
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from balle2017 import codec, tfci
-from balle2017.codec import ModelError, refine, tiling
+from balle2017.codec import ModelError, fidelity, refine, size_search, tiling
 from balle2017.container import bitstream
 from balle2017.saved_model.reading import load_rate_point
 from balle2017.saved_model.writing import export
@@ -22,7 +23,7 @@ ROOT = str(pathlib.Path(codec.__file__).parents[2])
 
 @pytest.fixture(scope="module")
 def family_dir(tmp_path_factory):
-    """A folder of two rate points, linear transform codes for the pictures of these tests."""
+    """A folder of rate points, linear transform codes for the pictures of these tests; one is for MS-SSIM."""
     from balle2017.entropy.fitting import coding_tables, latent_histogram
     from balle2017.model.prior import FactorizedPrior
     from balle2017.model.transforms import analyze
@@ -32,13 +33,18 @@ def family_dir(tmp_path_factory):
     picture = textured(192, 256)
     patches = np.stack([picture[y : y + 64, x : x + 64] for y in range(0, 129, 16) for x in range(0, 193, 16)])
     folder = tmp_path_factory.mktemp("family")
-    for number, lmbda in ((1, 0.002), (2, 0.01)):
-        transforms = klt.linear_transform_code(patches, lmbda, 48)
+    points = (
+        ("small-mse-1", 0.002, "mse", 0.002),
+        ("small-mse-2", 0.01, "mse", 0.01),
+        ("small-msssim-1", 0.01, "ms_ssim", 20),
+    )
+    for name, fine, distortion, lmbda in points:
+        transforms = klt.linear_transform_code(patches, fine, 48)
         latents = np.round(analyze(patches.astype(np.float32), transforms[0], 2, 0.5))
         counts = latent_histogram([latents.astype(np.int32)], 48)
         tables = coding_tables(FactorizedPrior(batch_shape=[48]), counts)
-        name = f"small-mse-{number}"
-        export(RatePoint(name, lmbda, 48, 3, 64, 2, 0.5, *transforms, tables), folder / name)
+        info = {"distortion": distortion}
+        export(RatePoint(name, lmbda, 48, 3, 64, 2, 0.5, *transforms, tables, info=info), folder / name)
     return folder
 
 
@@ -48,12 +54,21 @@ def textured(height, width, seed=0):
 
 
 def lagrangian(model, pixels, data):
-    """Bits of the tables, without framing, + λ · squared error of the decoded picture."""
+    """Bits of the tables, without framing, + λ · distortion of the decoded picture's pixels, in the model's measure."""
     contents = bitstream.unpack(data)
     latents = model.decode_latents(contents).astype(np.float32)
     bits = float(refine.Refiner(load_rate_point(str(model.folder))).bits(latents))
-    error = np.square(model.decode(contents).astype(float) - pixels).sum()
-    return bits + model.info["lambda"] * error / pixels.shape[2]
+    decoded = model.decode(contents)
+    if model.info["distortion"] == "ms_ssim":
+        distortion = pixels[..., 0].size * (1 - similarity(pixels, decoded))
+    else:
+        distortion = np.square(decoded.astype(float) - pixels).sum() / pixels.shape[2]
+    return bits + model.info["lambda"] * distortion
+
+
+def similarity(first, second):
+    """MS-SSIM, by TensorFlow."""
+    return float(tf.image.ssim_multiscale(first[None], second[None], 255)[0])
 
 
 def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
@@ -65,7 +80,9 @@ def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
     assert abs(8 * sum(map(len, slices)) - bits) <= 16 * len(slices)
 
 
-@pytest.mark.parametrize("name, size", [("small-mse-1", (96, 80)), ("small-mse-2", (75, 100))])
+@pytest.mark.parametrize(
+    "name, size", [("small-mse-1", (96, 80)), ("small-mse-2", (75, 100)), ("small-msssim-1", (163, 180))]
+)
 def test_more_effort_is_never_worse(family_dir, name, size):
     model, pixels = codec.load(name, family_dir), textured(*size)
     values = [lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(6)]
@@ -97,8 +114,9 @@ def test_efforts_in_one_go_are_those_of_each_alone(family_dir):
         assert next(files) == model.compress(pixels, effort=effort)
 
 
-def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
-    model, pixels = codec.load("small-mse-2", family_dir), textured(210, 190)
+@pytest.mark.parametrize("name", ["small-mse-2", "small-msssim-1"])
+def test_tiles_make_the_picture_better_together(family_dir, monkeypatch, name):
+    model, pixels = codec.load(name, family_dir), textured(210, 190)
     plain, whole = model.compress(pixels), model.compress(pixels, effort=2)
     monkeypatch.setattr(tiling, "REFINED_SIDE", 10)
     counted = []
@@ -108,6 +126,47 @@ def test_tiles_make_the_picture_better_together(family_dir, monkeypatch):
     assert values[1] < values[0]
     # Tile by tile nearly all is gained that there is to gain.
     assert values[0] - values[1] > 0.8 * (values[0] - values[2])
+
+
+@pytest.mark.parametrize("size", [(420, 361), (171, 300), (40, 170), (5, 3)])
+def test_a_tile_knows_the_ms_ssim_of_the_whole_picture(size):
+    """Whatever part of a picture changes, in pictures with any number of windows and with sides below five scales."""
+    random, measure = np.random.default_rng(0), fidelity.MsSsim(3)
+    original = photograph(*size)
+    made = np.clip(original + random.normal(0, 9, original.shape), 0, 255).astype(np.uint8)
+    changed = tuple((side // 32 * 16, min(side // 32 * 16 + 48, side)) for side in size)
+    other = made.copy()
+    other[tuple(slice(*side) for side in changed)] //= 2
+
+    def mirrored(pixels):
+        short = [(0, max(0, 161 - side)) for side in size]
+        return np.pad(pixels, [*short, (0, 0)], "symmetric")
+
+    whole = [1 - similarity(mirrored(original), mirrored(picture)) for picture in (made, other)]
+    state = measure.open(original)
+    state.begin(made.copy())
+    costs = []
+    for picture in (made, other):
+        part = picture[tuple(slice(*side) for side in changed)].astype(np.float32)
+        costs.append(float(measure.cost(part, *map(tf.constant, state.context(*changed)))) / (size[0] * size[1]))
+    np.testing.assert_allclose(costs, whole, atol=2e-6)
+    state.update(*changed, other[tuple(slice(*side) for side in changed)])
+    # What has changed since is part of what the next one knows.
+    everything = tuple((0, side) for side in size)
+    again = float(measure.cost(other.astype(np.float32), *map(tf.constant, state.context(*everything))))
+    np.testing.assert_allclose(again / (size[0] * size[1]), whole[1], atol=2e-6)
+
+
+def test_effort_for_ms_ssim_gains_by_ms_ssim(family_dir, monkeypatch):
+    model, pixels = codec.load("small-msssim-1", family_dir), textured(192, 192)
+    squared = codec.load("small-mse-2", family_dir)
+    plain = codec.decompress(model.compress(pixels), family_dir).pixels
+    data = model.compress(pixels, effort=2)
+    made = codec.decompress(data, family_dir).pixels
+    # The same transforms and tables, refined for squared error to the same size.
+    other = codec.decompress(squared.compress_to_size(pixels, len(data), 2), family_dir).pixels
+    assert similarity(pixels, made) > similarity(pixels, other)
+    assert len(data) < len(model.compress(pixels)) and plain.shape == made.shape
 
 
 def test_lambda_moves_along_the_curve(family_dir):
@@ -167,17 +226,17 @@ def test_more_effort_does_not_fail_where_less_does_not(family_dir, monkeypatch, 
     """As if every effort above `lowest` ended in files that are too large."""
     model, pixels = codec.load("small-mse-1", family_dir), textured(64, 64)
     plain = len(model.compress(pixels))
-    pack, find_size, state = codec.Model._pack, refine.Refinement.find_size, {"effort": 0}
+    pack, find_size, state = codec.Model._pack, size_search.find_size, {"effort": 0}
 
     def packed(self, bands, pixels, metadata):
         data = pack(self, bands, pixels, metadata)
         return data + bytes(10 * plain if state["effort"] > lowest else 0)
 
-    def tracked(self, target, lmbda, effort, encode, *rest, **how):
+    def tracked(refinement, target, lmbda, effort, encode, *rest, **how):
         state["effort"] = effort
-        return find_size(self, target, lmbda, effort, encode, *rest, **how)
+        return find_size(refinement, target, lmbda, effort, encode, *rest, **how)
 
-    monkeypatch.setattr(refine.Refinement, "find_size", tracked)
+    monkeypatch.setattr(size_search, "find_size", tracked)
     monkeypatch.setattr(codec.Model, "_pack", packed)
     _, data = codec.compress_to_bpp([model], pixels, 8.4 * plain / 64**2, strict=True, effort=3)
     assert len(data) <= 1.05 * plain

@@ -71,7 +71,7 @@ class Model:
           metadata: Bytes by tag.
           effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
             better the longer it takes.
-          lmbda: λ of bits per pixel + λ · MSE in place of the model's own; not with effort 0.
+          lmbda: λ of bits per pixel + λ · distortion in place of the model's own; not with effort 0.
           progress: A function of the steps done since the last call and of the Lagrangian, which
             is `None` without effort.
 
@@ -115,7 +115,12 @@ class Model:
         """
         effort, size = whole_effort(effort, 1), positive(size, "The size in bytes")
         pixels = self._checked(pixels, effort)
-        data = self._refinement(pixels).find_size(
+        refinement = self._refinement(pixels)
+        # Behind it, as both need TensorFlow.
+        from balle2017.codec import size_search
+
+        data = size_search.find_size(
+            refinement,
             size,
             self.info["lambda"],
             effort,

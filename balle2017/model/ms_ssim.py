@@ -25,29 +25,39 @@ def ms_ssim(first, second, max_val=255.0):
     Returns:
       float32 `[batch]`.
     """
-    scales = []
+    means = [tf.reduce_mean(windows, [1, 2]) for windows in similarities(first, second, max_val)]
+    return of_means(tf.stack(means, -1))
+
+
+def similarities(first, second, max_val=255.0):
+    """Yields the similarity of each window, float32 `[batch, rows, columns, channels]`, from the finest scale on.
+
+    Args:
+      first, second, max_val: As of `ms_ssim`.
+    """
     for scale in range(len(WEIGHTS)):
         if scale:
             first, second = _halved(first), _halved(second)
-        ssim, contrast = _ssim(first, second, max_val)
-        scales.append(ssim if scale == len(WEIGHTS) - 1 else contrast)
-    scales = tf.stack(scales, -1)
-    powers = tf.pow(tf.maximum(scales, _LEAST), WEIGHTS)
+        yield _similarity(first, second, max_val, scale == len(WEIGHTS) - 1)
+
+
+def of_means(means):
+    """MS-SSIM `[...]` of the mean similarities of each channel at each scale, `[..., channels, scales]`."""
+    powers = tf.pow(tf.maximum(means, _LEAST), tf.constant(WEIGHTS, means.dtype))
     # Nothing is similar where one scale is not.
-    powers = tf.where(scales > 0, powers, tf.zeros_like(powers))
+    powers = tf.where(means > 0, powers, tf.zeros_like(powers))
     return tf.reduce_mean(tf.reduce_prod(powers, -1), -1)
 
 
-def _ssim(first, second, max_val):
-    """SSIM, and its factor of contrast and structure alone: means over each channel, `[batch, channels]`."""
+def _similarity(first, second, max_val, is_coarsest):
+    """SSIM of each window at the coarsest scale, at others its factor of contrast and structure alone."""
     c1, c2 = (_K1 * max_val) ** 2, (_K2 * max_val) ** 2
     # All averages at once.
     parts = [first, second, first * second, tf.square(first) + tf.square(second)]
     mean1, mean2, product, squares = tf.split(_blurred(tf.concat(parts, -1)), len(parts), -1)
-    of_means, both = 2 * mean1 * mean2, tf.square(mean1) + tf.square(mean2)
-    luminance = (of_means + c1) / (both + c1)
-    contrast = (2 * product - of_means + c2) / (squares - both + c2)
-    return tf.reduce_mean(luminance * contrast, [1, 2]), tf.reduce_mean(contrast, [1, 2])
+    of_both, squares_of_both = 2 * mean1 * mean2, tf.square(mean1) + tf.square(mean2)
+    contrast = (2 * product - of_both + c2) / (squares - squares_of_both + c2)
+    return contrast * (of_both + c1) / (squares_of_both + c1) if is_coarsest else contrast
 
 
 def _blurred(images):
