@@ -87,7 +87,7 @@ def _parser():
     parser.add_argument(
         "--effort",
         type=int,
-        choices=range(codec.MAX_EFFORT + 1),
+        choices=codec.EFFORTS,
         default=0,
         help="as `balle2017 compress`",
     )

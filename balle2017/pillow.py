@@ -4,7 +4,7 @@
     Image.open("a.tfci")
     image.save("b.tfci", model="bls2017-mse-4")
 
-`save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 9, default 0) and with an
+`save` takes `model` (default `bls2017-mse-4`), `models_dir`, `effort` (0 to 4, default 0) and with an
 effort `lmbda`, as `codec.Model.compress` does; or `target_bpp` and `bpp_strict`, with the name of a
 family as `model` (default `bls2017-mse`) and effort 1 by default (0 where there is no TensorFlow, which
 efforts need); and `exif`, `icc_profile` and `xmp` as Pillow's other formats do. Like JPEG, the format

@@ -262,11 +262,11 @@ def test_notices_are_those_of_one_pass(tiny, tiny_models_dir):
 
 @pytest.mark.parametrize("effort", [2.0, 1.5, "2", None, -1, 10, float("nan")])
 def test_wrong_efforts_are_refused(tiny, effort):
-    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 9"):
+    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 4"):
         tiny.compress(photograph(20, 20), effort=effort)
-    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 9"):
+    with pytest.raises(ValueError, match="Effort is a whole number from 0 to 4"):
         codec.compress_to_bpp([tiny], photograph(20, 20), 1, effort=effort)
-    with pytest.raises(ValueError, match="Effort is a whole number from 1 to 9"):
+    with pytest.raises(ValueError, match="Effort is a whole number from 1 to 4"):
         tiny.compress_to_size(photograph(20, 20), 100, effort=effort)
 
 

@@ -160,13 +160,15 @@ def test_reconstructions(size):
 def test_effort(seconds):
     import effort
 
-    rows = [(i, -4.0 * i, 0.0, -6.0, s, s / seconds[0]) for i, s in enumerate(seconds)]
-    figure = effort.draw(rows)
+    rows = [(i, -4.0 * i, -2.0 * i, -6.0, s, s / seconds[0]) for i, s in enumerate(seconds)]
+    figure = effort.draw([("for squared error", "psnr_rgb", rows), ("for MS-SSIM", "ms_ssim_rgb", rows[:2])])
     [axis] = figure.axes
+    # Each family in its own measure.
     np.testing.assert_allclose(axis.lines[0].get_xydata(), [(row[4], row[1]) for row in rows])
-    assert [text.get_text() for text in axis.texts] == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), [(row[4], row[2]) for row in rows[:2]])
+    assert [text.get_text() for text in axis.texts] == ["0", "1", "2", "3", "0", "1"]
     shown = {text for text, _ in words(figure)}
-    assert {"1", "2"} <= shown and ("0.1" in shown) == (seconds[0] < 0.1)
+    assert {"1", "2", "for MS-SSIM"} <= shown and ("0.1" in shown) == (seconds[0] < 0.1)
     assert_readable(figure)
 
 

@@ -59,7 +59,7 @@ def lagrangian(model, pixels, data):
     latents = model.decode_latents(contents).astype(np.float32)
     bits = float(refine.Refiner(load_rate_point(str(model.folder))).bits(latents))
     decoded = model.decode(contents)
-    if model.info["distortion"] == "ms_ssim":
+    if model.info.get("distortion") == "ms_ssim":
         distortion = pixels[..., 0].size * (1 - similarity(pixels, decoded))
     else:
         distortion = np.square(decoded.astype(float) - pixels).sum() / pixels.shape[2]
@@ -85,7 +85,7 @@ def test_rate_is_what_the_coder_spends(tiny_models_dir, tiny_rate_point):
 )
 def test_more_effort_is_never_worse(family_dir, name, size):
     model, pixels = codec.load(name, family_dir), textured(*size)
-    values = [lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(6)]
+    values = [lagrangian(model, pixels, model.compress(pixels, effort=effort)) for effort in range(4)]
     # What decoders of the same weights compute may differ in rounding.
     assert all(b <= a * (1 + 1e-5) for a, b in zip(values, values[1:]))
     assert values[-1] < values[0]
@@ -104,13 +104,13 @@ def test_any_size_decodes_in_both_runtimes(tiny_models_dir, tiny_stock_dir, size
 def test_same_file_every_time(family_dir):
     pixels = textured(64, 64)
     model = codec.load("small-mse-2", family_dir)
-    assert model.compress(pixels, effort=4) == codec.Model(model.folder).compress(pixels, effort=4)
+    assert model.compress(pixels, effort=3) == codec.Model(model.folder).compress(pixels, effort=3)
 
 
 def test_efforts_in_one_go_are_those_of_each_alone(family_dir):
     model, pixels = codec.load("small-mse-1", family_dir), textured(64, 80)
     files = model.compress_by_effort(pixels)
-    for effort in (1, 2, 3, 4):
+    for effort in (1, 2, 3):
         assert next(files) == model.compress(pixels, effort=effort)
 
 
@@ -129,8 +129,10 @@ def test_tiles_make_the_picture_better_together(family_dir, monkeypatch, name):
 
 
 @pytest.mark.parametrize("size", [(420, 361), (171, 300), (40, 170), (5, 3)])
-def test_a_tile_knows_the_ms_ssim_of_the_whole_picture(size):
+def test_a_tile_knows_the_ms_ssim_of_the_whole_picture(size, monkeypatch):
     """Whatever part of a picture changes, in pictures with any number of windows and with sides below five scales."""
+    # Windows of the larger pictures are counted in many parts.
+    monkeypatch.setattr(fidelity, "_TOGETHER", 3)
     random, measure = np.random.default_rng(0), fidelity.MsSsim(3)
     original = photograph(*size)
     made = np.clip(original + random.normal(0, 9, original.shape), 0, 255).astype(np.uint8)
@@ -149,12 +151,12 @@ def test_a_tile_knows_the_ms_ssim_of_the_whole_picture(size):
     for picture in (made, other):
         part = picture[tuple(slice(*side) for side in changed)].astype(np.float32)
         costs.append(float(measure.cost(part, *map(tf.constant, state.context(*changed)))) / (size[0] * size[1]))
-    np.testing.assert_allclose(costs, whole, atol=2e-6)
+    np.testing.assert_allclose(costs, whole, atol=1e-5)
     state.update(*changed, other[tuple(slice(*side) for side in changed)])
     # What has changed since is part of what the next one knows.
     everything = tuple((0, side) for side in size)
     again = float(measure.cost(other.astype(np.float32), *map(tf.constant, state.context(*everything))))
-    np.testing.assert_allclose(again / (size[0] * size[1]), whole[1], atol=2e-6)
+    np.testing.assert_allclose(again / (size[0] * size[1]), whole[1], atol=1e-5)
 
 
 def test_effort_for_ms_ssim_gains_by_ms_ssim(family_dir, monkeypatch):

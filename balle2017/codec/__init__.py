@@ -7,7 +7,7 @@
 Two runtimes do the same, with TensorFlow or without; what a model needs is imported when it first runs.
 """
 
-from balle2017.codec.checks import MAX_EFFORT
+from balle2017.codec.checks import EFFORTS, MAX_EFFORT
 from balle2017.codec.compression import compress
 from balle2017.codec.decompression import Decoded, Decompression, TooLargeError, decompress
 from balle2017.codec.model import Model
@@ -30,8 +30,9 @@ from balle2017.container.bitstream import BitstreamError, DamagedError
 from balle2017.pictures.images import ImageError
 
 __all__ = [
-    "ARITHMETIC", "DEFAULT_MODEL", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError", "DamagedError",
-    "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError", "can_refine",
-    "check_effort", "check_runtime", "compress", "compress_to_bpp", "decompress", "default_effort", "example_model",
+    "ARITHMETIC", "DEFAULT_MODEL", "EFFORTS", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError",
+    "DamagedError", "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError",
+    "can_refine", "check_effort", "check_runtime", "compress", "compress_to_bpp", "decompress", "default_effort",
+    "example_model",
     "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

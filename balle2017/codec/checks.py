@@ -3,22 +3,24 @@
 import math
 import operator
 
-MAX_EFFORT = 9
+MAX_EFFORT = 4
+# What is taken for an effort: earlier versions had 5 to 9, which are 4 now.
+EFFORTS = range(10)
 
 
 def whole_effort(effort, lowest=0) -> int:
     """An effort as a Python integer.
 
     Raises:
-      ValueError: If it is no integer from `lowest` to 9.
+      ValueError: If it is no integer from `lowest` to 4; 5 to 9 are taken as 4.
     """
     try:
         number = operator.index(effort)
     except TypeError:
         number = -1
-    if not lowest <= number <= MAX_EFFORT:
+    if number < lowest or number not in EFFORTS:
         raise ValueError(f"Effort is a whole number from {lowest} to {MAX_EFFORT}, not {effort!r}.")
-    return number
+    return min(number, MAX_EFFORT)
 
 
 def positive(value, what) -> float:

@@ -207,7 +207,7 @@ def _mirrored(pixels):
 
     is_small = tf.reduce_min(tf.shape(pixels)[:2]) < MIN_SIDE
     image = tf.cond(is_small, extended, lambda: pixels)
-    return tf.ensure_shape(image, pixels.shape)[tf.newaxis]
+    return tf.ensure_shape(image, [None, None, pixels.shape[2]])[tf.newaxis]
 
 
 def _floats(pixels, rows, cols):

@@ -69,7 +69,7 @@ class Model:
         Args:
           pixels: The picture, an array or `streamed.StreamedPixels`.
           metadata: Bytes by tag.
-          effort: 0 rounds the latents; 1 to 9 choose them for `rate + λ · distortion`, the
+          effort: 0 rounds the latents; 1 to 4 choose them for `rate + λ · distortion`, the
             better the longer it takes.
           lmbda: λ of bits per pixel + λ · distortion in place of the model's own; not with effort 0.
           progress: A function of the steps done since the last call and of the Lagrangian, which
@@ -94,7 +94,7 @@ class Model:
         return self._pack(bands, pixels, metadata)
 
     def compress_by_effort(self, pixels):
-        """Yields the files of effort 1, 2, … 9, as `compress` makes them.
+        """Yields the files of effort 1, 2, … 4, as `compress` makes them.
 
         Each goes on from the one before, so that all together take as long as the last alone.
         """

@@ -18,7 +18,7 @@ def compress_to_bpp(models, pixels, target, strict=False, metadata=None, effort=
       target: Bits per pixel of the file.
       strict: Whether the target must not be exceeded.
       metadata: Bytes by tag, or `None`.
-      effort: 0 to 9.
+      effort: 0 to 4.
       progress: As of `Model.compress`; how many steps there will be, nobody knows.
 
     Returns:

@@ -3,17 +3,21 @@
 The bitstream fixes what the decoder does, not which latents the encoder sends. Rounding what the
 analysis transform gives is the quickest choice; here it is only the start. The relaxed latent
 z = ⌊y⌋ + w(y − ⌊y⌋) moves between the two integers around y by a sigmoid w, whose temperature
-falls, and Adam moves y. The rate is that of the actual coding tables, interpolated linearly between
-integers, in the classes that the rounded latents have just then; the distortion goes through the
-synthesis transform.
+falls, and y moves against the gradient. The rate is that of the actual coding tables, interpolated
+linearly between integers, in the classes that the rounded latents have at the time; the distortion is that
+which the model is optimized for, after the synthesis transform.
 
-Low efforts take the mean w, without noise, which leaves most of the gain to a handful of steps.
+Low efforts take the mean w, without noise, and few steps, which leaves most of the gain to their size: a step
+is the gradient over the curvature of the distortion. That differs between channels, and for
+MS-SSIM much more between places, but it costs nothing: at first z − y is what a quantizer adds, nearly
+independent from latent to latent, so that the gradient regressed on it is the curvature.
 Higher efforts add Gumbel noise to the choice (Yang, Bamler & Mandt 2020, "Improving Inference for
 Neural Image Compression", section 3.3), with the scaled logit of y − ⌊y⌋ for its odds (Perugachi-Diaz
-et al. 2024, "Robustly overfitting latents", section 3.1). Each effort goes on from where the one
-below ends, and what is kept is the best rounded state seen, so more effort is never worse.
+et al. 2024, "Robustly overfitting latents", section 3.1), and Adam's steps. Each effort goes on from where the
+one below ends, and what is kept is the best rounded state seen, so more effort is never worse.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +34,18 @@ from balle2017.model.transforms import analyze, synthesize
 # away: what a tile must see of its surroundings.
 _REACH = network.context()
 CONTEXT = sum(_REACH)
-# Steps between two looks at the Lagrangian of the rounded latents.
-_LOOK = 50
+# Steps between two looks at the Lagrangian of the rounded latents, and at the classes.
+_LOOK, _CLASSES = 50, 3
+# What a step moves at most, in multiples of its rate.
+_FARTHEST = 2.0
+# Part of the last step that a step without noise repeats.
+_MOMENTUM = 0.3
+# Curvature of a trained code's distortion, in bits: at high rates a channel's gain is optimal where the bit that
+# another factor of 2 costs is worth what it saves of the error of rounding, 1/12.
+_CURVATURE = 12 / math.log(2)
+# Latents a side of the squares in which the curvature is averaged, and its bounds in multiples of the mean.
+_SQUARE = 5
+_LOWEST, _HIGHEST = 0.2, 5.0
 
 
 class Descent(NamedTuple):
@@ -39,36 +53,35 @@ class Descent(NamedTuple):
 
     Attributes:
       steps: Number of steps.
-      learning_rate: Adam's at the first step; it falls to a tenth, linearly.
+      rate, last_rate: Multiple of a step at the first and the last one; in between it changes linearly.
       hot, cold: Temperature of the sigmoid at the first and the last step.
-      noise: Whether the choice between two integers is random.
+      noise: Whether the choice between two integers is random, and the steps are Adam's.
     """
 
     steps: int
-    learning_rate: float
+    rate: float
+    last_rate: float
     hot: float
     cold: float
-    noise: bool
+    noise: bool = False
+
+    def at(self, step):
+        """Rate and temperature at a step."""
+        done = step / max(1, self.steps - 1)
+        return self.rate + (self.last_rate - self.rate) * done, self.hot * (self.cold / self.hot) ** done
 
 
 # Effort n runs the first n. Found by measurement on training photographs.
 DESCENTS = (
-    Descent(3, 0.1, 0.5, 0.2, False),
-    Descent(8, 0.1, 1.0, 0.2, False),
-    Descent(16, 0.1, 2.0, 0.2, False),
-    Descent(32, 0.08, 1.0, 0.4, True),
-    Descent(64, 0.06, 1.0, 0.4, True),
-    Descent(100, 0.06, 1.0, 0.4, True),
-    Descent(120, 0.06, 1.0, 0.4, True),
-    Descent(140, 0.06, 1.0, 0.4, True),
-    Descent(160, 0.05, 1.0, 0.4, True),
+    Descent(2, 0.3, 0.09, 0.5, 0.2),
+    Descent(5, 0.3, 0.03, 1.0, 0.1),
+    Descent(64, 0.06, 0.006, 1.0, 0.4, noise=True),
+    Descent(80, 0.06, 0.006, 1.0, 0.4, noise=True),
 )
 # Steepness of the odds of the two integers as functions of y − ⌊y⌋.
 _SCALE = 2.3
-# What effort 2 adds to a search for a size, whose steps are its own already: half of what effort 3 does.
-HALF = DESCENTS[2]._replace(steps=8)
 # What follows a change of λ when the latents have been refined already.
-TUNING = Descent(6, 0.05, 0.5, 0.2, False)
+TUNING = Descent(4, 0.2, 0.03, 0.5, 0.1)
 
 
 class Refiner:
@@ -103,15 +116,14 @@ class Refiner:
         self.decode = tf.function(self._decode, input_signature=[latents, *place], autograph=False)
         here = [*place, *self.measure.specs]
         self.distortion = tf.function(self._distortion, input_signature=[latents, *here], autograph=False)
-        steps = [*[latents] * 3, *[number] * 4, tf.TensorSpec([2], tf.int32), *here]
-        self.steps = {
-            noise: tf.function(
-                lambda *args, noise=noise: self._step(noise, *args),
-                input_signature=steps,
-                autograph=False,
-            )
-            for noise in (False, True)
-        }
+        self.classes = tf.function(self._classes, input_signature=[latents], autograph=False)
+        channels, places = tf.TensorSpec([self.num_latents]), tf.TensorSpec([None, None, 1])
+        start = [latents, latents, tf.TensorSpec([None, None], tf.int32), number, number, number]
+        self.first_step = tf.function(self._first_step, input_signature=[*start, *here], autograph=False)
+        steps = [*start, number, channels, places, *here]
+        self.step = tf.function(self._step, input_signature=steps, autograph=False)
+        steps = [*start, number, latents, tf.TensorSpec([2], tf.int32), *here]
+        self.noisy_step = tf.function(self._noisy_step, input_signature=steps, autograph=False)
 
     def _analyze(self, pixels):
         padded = pad_to_multiple(pixels[tf.newaxis], STRIDE)
@@ -134,34 +146,78 @@ class Refiner:
         """Distortion times the pixels of the picture."""
         return self.measure.cost(self._decode(z, around, paddings, box), *context)
 
-    def _step(self, noise, y, m, v, lmbda, count, temperature, rate, seed, around, paddings, box, *context):
-        """One step of Adam, the `count`th."""
+    def _classes(self, y):
+        return self._rate.choose_classes(tf.round(y))[0]
+
+    def _gradients(self, z, floor, classes, here):
+        """Gradients of the distortion and of the rate with respect to relaxed latents."""
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            around, paddings, box, *context = here
+            made = self._synthesize(z, around, paddings, box, self._dtype)
+            distortion = self.measure.cost(made, *context)
+        rate = self._rate.bits_of(floor + 1, classes) - self._rate.bits_of(floor, classes)
+        return tape.gradient(distortion, z), rate
+
+    def _soften(self, y, temperature):
+        """Integers below, relaxed latents, and the slope of these as functions of y."""
+        floor = tf.floor(y)
+        up = tf.sigmoid((y - floor - 0.5) * 4 / temperature)
+        return floor, self._rate.fill(floor + up), up * (1 - up) * 4 / temperature
+
+    def _first_step(self, y, momentum, classes, lmbda, temperature, rate, *here):
+        """The first step; returns y and momentum, and the curvature of the distortion as of `_step`."""
+        floor, z, slope = self._soften(y, temperature)
+        distortion, bits = self._gradients(z, floor, classes, here)
+        error = (z - y) * self._rate.is_active
+        products, squares = distortion * error, tf.square(error)
+        mean = tf.reduce_sum(products) / tf.reduce_sum(squares)
+        # Where there is nothing to see it is what theory says.
+        mean = tf.where(mean > 0, mean, _CURVATURE / lmbda)
+        by_channel, weights = (tf.reduce_sum(x, [0, 1]) for x in (products, squares))
+        # Channels of little error are drawn to the mean.
+        few = tf.reduce_mean(weights) / 5 + 1e-9
+        channels = tf.maximum((by_channel + few * mean) / (weights + few), 0.3 * mean)
+        by_place, weights = (
+            tf.nn.avg_pool2d(tf.reduce_sum(x, 2)[tf.newaxis, ..., tf.newaxis], _SQUARE, 1, "SAME")[0]
+            for x in (products, squares * channels)
+        )
+        few = tf.reduce_mean(weights) / 100 + 1e-9
+        places = tf.clip_by_value((by_place + few) / (weights + few), _LOWEST, _HIGHEST)
+        gradient = (lmbda * distortion + bits) * tf.sqrt(slope) * self._rate.is_active
+        moved = self._move(y, momentum, gradient, lmbda * channels * places, rate, 1.0)
+        return *moved, channels, places
+
+    def _step(self, y, momentum, classes, lmbda, temperature, rate, count, channels, places, *here):
+        """A step over the curvature, `channels[N] · places[h, w, 1]` for each unit of λ; the `count`th of a descent."""
+        floor, z, slope = self._soften(y, temperature)
+        distortion, bits = self._gradients(z, floor, classes, here)
+        gradient = (lmbda * distortion + bits) * tf.sqrt(slope) * self._rate.is_active
+        return self._move(y, momentum, gradient, lmbda * channels * places, rate, count)
+
+    @staticmethod
+    def _move(y, momentum, gradient, curvature, rate, count):
+        momentum = _MOMENTUM * momentum + (1 - _MOMENTUM) * gradient
+        step = momentum / (1 - _MOMENTUM**count) / curvature
+        return y - rate * tf.clip_by_value(step, -_FARTHEST, _FARTHEST), momentum
+
+    def _noisy_step(self, y, momentum, classes, lmbda, temperature, rate, count, squares, seed, *here):
+        """One step of Adam, with a random choice between the integers."""
         floor = tf.floor(y)
         # Away from the integers, where the odds are infinite.
         part = tf.clip_by_value(y - floor, 1e-4, 1 - 1e-4)
-        if noise:
-            u = tf.random.stateless_uniform(tf.shape(y), seed, 1e-6, 1 - 1e-6)
-            # The difference of two Gumbel variables is logistic.
-            logistic = tf.math.log(u) - tf.math.log1p(-u)
-            odds = _SCALE * (tf.math.log(part) - tf.math.log1p(-part)) / temperature
-            up = tf.sigmoid((odds + logistic) / temperature)
-            slope = up * (1 - up) * _SCALE / (part * (1 - part) * tf.square(temperature))
-        else:
-            up = tf.sigmoid((part - 0.5) * 4 / temperature)
-            slope = up * (1 - up) * 4 / temperature
-        z = self._rate.fill(floor + up)
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            made = self._synthesize(z, around, paddings, box, self._dtype)
-            distortion = self.measure.cost(made, *context)
-        gradient = lmbda * tape.gradient(distortion, z)
-        classes, _ = self._rate.choose_classes(tf.round(y))
-        gradient += self._rate.bits_of(floor + 1, classes) - self._rate.bits_of(floor, classes)
-        gradient *= slope * self._rate.is_active
-        m = 0.9 * m + 0.1 * gradient
-        v = 0.999 * v + 0.001 * tf.square(gradient)
-        step = m / (1 - 0.9**count) / (tf.sqrt(v / (1 - 0.999**count)) + 1e-8)
-        return y - rate * step, m, v
+        u = tf.random.stateless_uniform(tf.shape(y), seed, 1e-6, 1 - 1e-6)
+        # The difference of two Gumbel variables is logistic.
+        logistic = tf.math.log(u) - tf.math.log1p(-u)
+        odds = _SCALE * (tf.math.log(part) - tf.math.log1p(-part)) / temperature
+        up = tf.sigmoid((odds + logistic) / temperature)
+        slope = up * (1 - up) * _SCALE / (part * (1 - part) * tf.square(temperature))
+        distortion, bits = self._gradients(self._rate.fill(floor + up), floor, classes, here)
+        gradient = (lmbda * distortion + bits) * slope * self._rate.is_active
+        momentum = 0.9 * momentum + 0.1 * gradient
+        squares = 0.999 * squares + 0.001 * tf.square(gradient)
+        step = momentum / (1 - 0.9**count) / (tf.sqrt(squares / (1 - 0.999**count)) + 1e-8)
+        return y - rate * step, momentum, squares
 
 
 class Refinement:
@@ -199,6 +255,8 @@ class Refinement:
             self._picture.begin(made)
         # Lagrangians by tile and λ, as long as nothing around the tile has changed.
         self._known = {}
+        # Of the distortion, by tile.
+        self._curvature = {}
 
     def run(self, effort, lmbda, progress=None):
         """Refines all of the image up to an effort, from the one that it has reached.
@@ -225,7 +283,7 @@ class Refinement:
         """Another one, from here on."""
         other = object.__new__(Refinement)
         copies = {"_y": self._y.copy(), "latents": self.latents.copy(), "_picture": self._picture.copy()}
-        other.__dict__.update(self.__dict__, **copies, _known={})
+        other.__dict__.update(self.__dict__, **copies, _known={}, _curvature=dict(self._curvature))
         return other
 
     def _run_tile(self, tile, descent, lmbda, keep_best, progress):
@@ -246,14 +304,20 @@ class Refinement:
             lowest, shown = self._known.pop((tile, lmbda), None) or lagrangian(best)
             progress(0, shown)
         y = tf.constant(self._y[own])
-        m = v = tf.zeros_like(y)
+        momentum = squares = tf.zeros_like(y)
         for step in range(descent.steps):
-            done = step / max(1, descent.steps - 1)
-            temperature = descent.hot * (descent.cold / descent.hot) ** done
-            rate = descent.learning_rate * (1 - 0.9 * done)
-            numbers = [tf.constant(x, tf.float32) for x in (lmbda, step + 1, temperature, rate)]
-            seed = tf.constant([descent.steps, step])
-            y, m, v = refiner.steps[descent.noise](y, m, v, *numbers, seed, *here)
+            rate, temperature = descent.at(step)
+            if step % _CLASSES == 0:
+                classes = refiner.classes(y)
+            state = [y, momentum, classes, *(tf.constant(x, tf.float32) for x in (lmbda, temperature, rate))]
+            count = tf.constant(step + 1, tf.float32)
+            if descent.noise:
+                seed = tf.constant([descent.steps, step])
+                y, momentum, squares = refiner.noisy_step(*state, count, squares, seed, *here)
+            elif tile not in self._curvature:
+                y, momentum, *self._curvature[tile] = refiner.first_step(*state, *here)
+            else:
+                y, momentum = refiner.step(*state, count, *self._curvature[tile], *here)
             last = step + 1 == descent.steps
             if last or (keep_best and descent.noise and (step + 1) % _LOOK == 0):
                 z = refiner.round(y)

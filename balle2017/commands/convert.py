@@ -24,7 +24,7 @@ class Options:
       models_dir: See `codec.models_dir`.
       target_bpp: Bits per pixel to come close to; `None`: as `model` gives.
       bpp_strict: Whether `target_bpp` must not be exceeded.
-      effort: 0 to 9, see `codec.Model.compress`.
+      effort: 0 to 4, see `codec.Model.compress`.
       lmbda: λ in place of the model's own, with an effort above 0.
       keep_metadata, keep_gps: What `compress` keeps of EXIF, ICC profile, XMP.
       max_pixels: Larger pictures are refused.

@@ -187,12 +187,12 @@ class RatePoints(Codec):
     Attributes:
       models: `codec.Model`s by number.
       distortion: What they were trained for, `mse` or `ms_ssim`.
-      effort: 0 to 9.
+      effort: 0 to 4.
 
     Args:
       family: Name of the models up to the last hyphen.
       models_dir: Folder of models, see `codec.models_dir`.
-      effort: 0 to 9; an effort above 0 makes a codec of its own, `bls2017-mse-effort3`.
+      effort: 0 to 4; an effort above 0 makes a codec of its own, `bls2017-mse-effort3`.
 
     Raises:
       CodecUnavailable: There are no such models.
