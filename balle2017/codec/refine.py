@@ -329,8 +329,7 @@ class Refinement:
         if self._shares:
             made = refiner.decode(best, *place).numpy().astype(np.uint8)
             self._picture.update(*reached, made)
-        if len(self._tiles) == 1:
-            self._known[tile, lmbda] = lowest, shown
+        self._known = {(tile, lmbda): (lowest, shown)} if keep_best and len(self._tiles) == 1 else {}
 
     def _rounded(self, tile):
         top, bottom, left, right = tile
