@@ -209,18 +209,16 @@ def test_a_rate_that_cannot_be(family_dir):
         codec.compress_to_bpp(models, textured(64, 64), 0.001, strict=True, effort=1)
 
 
-def test_effort_2_is_more_than_1_at_a_given_rate(family_dir):
-    pixels = textured(96, 128)
-    models = codec.load_family("small-mse", family_dir)
-    target = 7.6 * len(models[1].compress(pixels)) / (96 * 128)
-    errors, files = [], set()
-    for effort in (1, 2, 3):
-        _, data = codec.compress_to_bpp(models, pixels, target, effort=effort)
-        assert abs(8 * len(data) / (96 * 128) / target - 1) < 0.01
-        errors.append(np.square(codec.decompress(data, family_dir).pixels.astype(float) - pixels).mean())
-        files.add(data)
-    # All have nearly one size, so that effort 3 may lie behind by a little.
-    assert len(files) == 3 and errors[0] > errors[1]
+def test_effort_2_is_more_than_1_at_a_given_rate():
+    # Models of random weights have next to nothing to gain.
+    pixels = photograph(128, 160)
+    models = codec.load_family("bls2017-mse")
+    errors = []
+    for effort in (1, 2):
+        _, data = codec.compress_to_bpp(models, pixels, 0.5, effort=effort)
+        assert abs(8 * len(data) / (128 * 160) / 0.5 - 1) < 0.01
+        errors.append(np.square(codec.decompress(data).pixels.astype(float) - pixels).mean())
+    assert errors[1] < 0.995 * errors[0]
 
 
 @pytest.mark.parametrize("lowest", [0, 1, 2])
