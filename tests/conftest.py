@@ -32,7 +32,7 @@ def tiny_rate_point():
 # What trains, exports and serves.
 WHOLE_FILES_NEED_IT = """
 client competing_prior conditioning data elsewhere experiments export gpu_experiment model ms_ssim prior rate_points
-refine stock_coder stored_arrays train transforms grayscale
+pruning refine stock_coder stored_arrays train transforms grayscale
 """.split()
 
 

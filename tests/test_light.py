@@ -47,8 +47,9 @@ builtins.open = open_what_is_there
 
 import balle2017.pillow
 from balle2017 import tfci
+effort = ("refine", "fidelity", "latent_rate", "size_search")
 for path in sorted(pathlib.Path(balle2017.__file__).parent.glob("c*/*.py")):
-    if path.stem not in ("refine", "container_graph", "pipeline", "serving_client", "__init__"):
+    if path.stem not in (*effort, "container_graph", "pipeline", "serving_client", "__init__"):
         importlib.import_module(".".join(path.with_suffix("").parts[-3:]))
 for arguments in (
     ["compress", "tiny-1", "a.png", "a.tfci", "--verbose"],
