@@ -188,6 +188,7 @@ def test_relaxation():
 
 
 def test_bits_that_are_saved_at_equal_quality():
+    pytest.importorskip("tensorflow")
     import gray
 
     curve = [(0.1, 26), (0.4, 30), (1.6, 34)]
