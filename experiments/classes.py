@@ -22,6 +22,7 @@ from balle2017.files.writing import write_text
 from balle2017.model.network import STRIDE
 from balle2017.saved_model import reading
 from balle2017.training import photographs
+from balle2017.training.photographs import whole_blocks
 import kodak
 
 FLAGS = flags.FLAGS
@@ -32,8 +33,7 @@ def latents_of(model, photographs):
     """Rounded latents `[h, w, num_latents]` of whole photographs, cut to whole blocks."""
     result = []
     for _, pixels in tqdm(photographs, desc=model.name, leave=False, disable=None):
-        height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
-        result.append(np.concatenate(list(model.analyze(pixels[:height, :width]))).astype(np.int16))
+        result.append(np.concatenate(list(model.analyze(whole_blocks(pixels)))).astype(np.int16))
     return result
 
 

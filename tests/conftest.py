@@ -13,10 +13,11 @@ import pytest
 from balle2017 import codec
 from balle2017.web.server import address
 from balle2017.web.site import Site
+from helpers.browser import chromium
 from helpers.pictures import photograph
 from helpers.rate_points import export_for_all, random_rate_point
 from helpers.requirements import HAS_TENSORFLOW, NEEDS_TENSORFLOW
-from helpers.web import RATE_POINTS, chromium, serving
+from helpers.web import RATE_POINTS, serving
 
 # Tests are not timed: this machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -92,12 +92,13 @@ def test_a_gdn_at_the_latents_begins_as_the_identity_and_learns():
     after = codes(rate_point.analysis, rate_point.synthesis, rate_point)
     for old, new in zip(before, after):
         assert np.abs(new - old).max() < 5e-3 * np.abs(old).max()
+    tf.keras.utils.set_random_seed(0)
     model = RateDistortionModel(0.01, 8, num_latents=12, num_classes=4)
     model.analysis.set_plain_weights(rate_point.analysis, power)
     model.synthesis.set_plain_weights(rate_point.synthesis, power)
     start = [model.analysis.plain_weights().gammas[-1], model.synthesis.plain_weights().gammas[0]]
     model.compile(optimizer=tf.keras.optimizers.Adam(1e-2))
-    for _ in range(10):
+    for _ in range(30):
         model.train_step(tf.constant(CROPS))
     moved = [model.analysis.plain_weights().gammas[-1], model.synthesis.plain_weights().gammas[0]]
     for old, new in zip(start, moved):

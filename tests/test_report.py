@@ -1,13 +1,13 @@
 """The report in a real browser, from disk and without a network."""
 
 import pathlib
-import shutil
 
 import numpy as np
 from PIL import Image
 import pytest
 
 from balle2017.evaluation import baselines, bd, measuring, report, results
+from helpers.browser import chromium
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -48,31 +48,8 @@ def test_viewer_compares_at_matched_size():
 
 @pytest.fixture(scope="module")
 def browser(page):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("the browser test needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-sync",
-        "disable-background-networking",
-        "disable-component-update",
-        "window-size=1280,1600",
-    ):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={page.parent / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    browser = webdriver.Chrome(options=options, service=service)
-    browser.get(page.as_uri())
-    yield browser
-    browser.quit()
+    with chromium(page.parent / "profile", page.as_uri(), window="1280,1600") as browser:
+        yield browser
 
 
 def test_report_in_a_browser(browser):

@@ -19,6 +19,7 @@ from balle2017.container import bitstream
 from balle2017.evaluation import metrics
 from balle2017.web.server import address
 from balle2017.web.site import Site
+from helpers.browser import chromium
 from helpers.pictures import gradient, photograph, saved
 from helpers.web import (
     KODAK,
@@ -27,7 +28,6 @@ from helpers.web import (
     Page,
     as_png,
     assert_same_pixels,
-    chromium,
     drop,
     encoded,
     page_decodes,

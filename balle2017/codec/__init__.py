@@ -33,6 +33,5 @@ __all__ = [
     "ARITHMETIC", "DEFAULT_MODEL", "EFFORTS", "MAX_EFFORT", "MODELS_VARIABLE", "RUNTIMES", "BitstreamError",
     "DamagedError", "Decoded", "Decompression", "FamilyError", "ImageError", "Model", "ModelError", "TooLargeError",
     "can_refine", "check_effort", "check_runtime", "compress", "compress_to_bpp", "decompress", "default_effort",
-    "example_model",
-    "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
+    "example_model", "has_tensorflow", "list_models", "load", "load_family", "models_dir", "scan_models", "tensorflow",
 ]  # fmt: skip

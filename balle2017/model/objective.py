@@ -11,6 +11,7 @@ import tensorflow_compression as tfc
 from balle2017.model import ms_ssim
 from balle2017.model.competing_prior import CompetingPrior
 from balle2017.model.ms_ssim_scales import MIN_SIDE
+from balle2017.model.network import STRIDE
 from balle2017.model.prior import FactorizedPrior
 from balle2017.model.transforms import AnalysisTransform, SynthesisTransform
 
@@ -149,7 +150,7 @@ class RateDistortionModel(tf.keras.Model):
         bpp = tf.reduce_mean(bits) / pixels
         distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
         if training and self.distortion == "ms_ssim":
-            means = tf.nn.avg_pool2d(images - reconstruction, 16, 16, "VALID")
+            means = tf.nn.avg_pool2d(images - reconstruction, STRIDE, STRIDE, "VALID")
             distortion += _WEIGHT_OF_MEANS * tf.reduce_mean(tf.square(means))
         psnr = tf.reduce_mean(tf.image.psnr(images, clipped, max_val=255.0))
         return bpp + self.lmbda * distortion, bpp, distortion, psnr

@@ -99,11 +99,16 @@ def latents_power(analysis, exponents, pixels):
       exponents: α and ε of GDN.
       pixels: Typical crops, `[batch, height, width, channels]`, 0–255, sides multiples of 16.
     """
+    latents = without_gdn_at_latents(analysis, exponents, pixels)
+    return max(1.0, float(tf.reduce_mean(tf.reduce_sum(tf.square(latents), -1))))
+
+
+def without_gdn_at_latents(analysis, exponents, pixels):
+    """All of the analysis but a GDN at the latents, float32 `[batch, h, w, M]`; arguments as of `latents_power`."""
     x = tf.cast(pixels, tf.float32)
-    # All stages but their last GDN.
     for operation in list(analysis_operations(analysis, *exponents))[: 2 * len(STAGES) - 1]:
         x = operation.function(x)
-    return max(1.0, float(tf.reduce_mean(tf.reduce_sum(tf.square(x), -1))))
+    return x
 
 
 def add_gdn_at_latents(analysis, synthesis, power=1.0):

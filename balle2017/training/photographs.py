@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from balle2017.model.network import STRIDE
 from balle2017.pictures import formats
 from balle2017.pictures import images as pictures
 
@@ -107,6 +108,12 @@ def hold_out(images, fraction, seed=0):
     order = np.random.default_rng(seed).permutation(len(images))
     count = min(max(1, round(fraction * len(images))), len(images) - 1)
     return [images[i] for i in order[count:]], [images[i] for i in order[:count]]
+
+
+def whole_blocks(pixels):
+    """As much of a photograph `[height, width, channels]` as the transforms take: whole blocks of 16×16 pixels."""
+    height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
+    return pixels[:height, :width]
 
 
 class CropSource:

@@ -8,9 +8,10 @@ last trace in the pools of the others' GDN, of which β takes the mean.
 import numpy as np
 import tensorflow as tf
 
-from balle2017.model.network import STAGES, STRIDE
-from balle2017.model.transforms import analysis_operations
+from balle2017.model.network import STAGES
 from balle2017.model.weights import Transform
+from balle2017.training.conditioning import without_gdn_at_latents
+from balle2017.training.photographs import whole_blocks
 
 # Photographs from which the mean of the trace is taken.
 _PHOTOGRAPHS = 20
@@ -63,12 +64,5 @@ def _of_channels(name, value, alive):
 def _pool_powers(analysis, exponents, images):
     """Means of |v|**α before the GDN at the latents, `[M]`."""
     alpha, _ = exponents
-    *operations, _ = analysis_operations(analysis, *exponents)
-    means = []
-    for _, pixels in images:
-        height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
-        x = tf.cast(pixels[None, :height, :width], tf.float32)
-        for operation in operations:
-            x = operation.function(x)
-        means.append(tf.reduce_mean(tf.abs(x) ** alpha, [0, 1, 2]).numpy())
-    return np.mean(means, 0)
+    pools = (without_gdn_at_latents(analysis, exponents, whole_blocks(pixels)[None]) for _, pixels in images)
+    return np.mean([tf.reduce_mean(tf.abs(pool) ** alpha, [0, 1, 2]).numpy() for pool in pools], 0)

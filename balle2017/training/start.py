@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from balle2017.entropy import competition, fitting
 from balle2017.model.competing_prior import CompetingPrior, prior_of
-from balle2017.model.network import STRIDE
 from balle2017.model.objective import DISTORTIONS, bottleneck_of, distortion_per_image
 from balle2017.model.prior import FactorizedPrior, prior_parameters, set_prior_parameters
 from balle2017.model.transforms import analyze, synthesize
 from balle2017.saved_model import reading
 from balle2017.training import conditioning, klt
 from balle2017.training.grayscale import grayscale
+from balle2017.training.photographs import whole_blocks
 from balle2017.training.settings import SettingsError
 
 # Photographs whose latents the competing densities start from.
@@ -66,8 +66,7 @@ def rounded_latents(analysis, exponents, images):
     """
     rounded = tf.function(lambda pixels: tf.round(analyze(pixels, analysis, *exponents)), reduce_retracing=True)
     for _, pixels in images:
-        height, width = (side // STRIDE * STRIDE for side in pixels.shape[:2])
-        yield tf.cast(rounded(tf.cast(pixels[None, :height, :width], tf.float32)), tf.int16)[0].numpy()
+        yield tf.cast(rounded(tf.cast(whole_blocks(pixels)[None], tf.float32)), tf.int16)[0].numpy()
 
 
 def ancestry(rate_point):

@@ -4,13 +4,11 @@ import base64
 import contextlib
 import io
 import pathlib
-import shutil
 import threading
 import time
 
 import numpy as np
 from PIL import Image
-import pytest
 
 from balle2017.web.server import make_server
 
@@ -40,28 +38,6 @@ def serving(site, port=0):
     finally:
         server.shutdown()
         server.server_close()
-
-
-@contextlib.contextmanager
-def chromium(profile, url):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium")
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("the browser test needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking",
-                     "disable-component-update", "disable-sync", "no-first-run", "window-size=1400,900"):  # fmt: skip
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={profile}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    browser.set_script_timeout(300)
-    try:
-        browser.get(url)
-        yield browser
-    finally:
-        browser.quit()
 
 
 def call(browser, script, *args):
