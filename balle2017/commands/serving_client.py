@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import re
+import socket
 import urllib.error
 import urllib.request
 
@@ -88,7 +89,8 @@ def predict_rest(server, servable, inputs, timeout=60, version=None):
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         is_foreign = isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError)
         reason = "what answers there speaks no HTTP" if is_foreign else getattr(error, "reason", error)
-        if isinstance(reason, TimeoutError):
+        # They are the same from Python 3.10 on.
+        if isinstance(reason, (TimeoutError, socket.timeout)):
             raise _no_answer(server, timeout) from None
         raise ServerError(f"There is no TensorFlow Serving at {server} ({reason}).") from None
     if isinstance(outputs, list):
