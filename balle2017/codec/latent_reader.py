@@ -20,15 +20,22 @@ class LatentReader:
     def read(self, top, bottom):
         """Latents of rows `top` to `bottom`, int32; neither may decrease from call to call."""
         width, length = self._width, self.contents.slice_length
-        parts = [self._known[top * width - self._start :]]
+        kept = self._known[top * width - self._start :].copy()
+        # Freed before the next are made: those of a large picture's band take tens of megabytes.
+        self._known = None
         self._start = top * width
         first = self._next_slice
         stop = -(-bottom * width // length)
         step = max(1, tiling.CODER_POSITIONS // length)
+        end = len(kept)
+        count = max(min(stop * length, self.contents.num_positions) - self._start, end)
+        self._known = np.empty([count, kept.shape[1]], np.int32)
+        self._known[:end] = kept
         while self._next_slice < stop:
-            parts.append(self._decode(self._next_slice, min(self._next_slice + step, stop)))
+            latents = self._decode(self._next_slice, min(self._next_slice + step, stop))
+            self._known[end : end + len(latents)] = latents
+            end += len(latents)
             self._next_slice = min(self._next_slice + step, stop)
-        self._known = np.concatenate(parts)
         for index in self.lost:
             if index >= first:
                 self._conceal(index)

@@ -214,7 +214,9 @@ class Model:
                 for left, right in cols:
                     x0, x1 = tiling.widen(left, right, width, tiling.ANALYSIS_CONTEXT)
                     inside = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
-                    yield source[:, STRIDE * x0 : STRIDE * x1], inside
+                    # A copy, as the last of these would keep all pixels of the band while those of the next are read.
+                    yield source[:, STRIDE * x0 : STRIDE * x1].copy(), inside
+                del source
 
         def transform(tile, inside):
             return self.runtime.analyze(tile)[inside]
@@ -268,7 +270,9 @@ class Model:
                 for left, right in cols:
                     x0, x1 = tiling.widen(left, right, width, tiling.SYNTHESIS_CONTEXT)
                     inside = slice(STRIDE * (top - y0), None), slice(STRIDE * (left - x0), None)
-                    yield latents[:, x0:x1], inside
+                    # A copy, for the same reason as in `analyze`.
+                    yield latents[:, x0:x1].copy(), inside
+                del latents
 
         def transform(tile, inside):
             return self.runtime.synthesize(tile)[inside]
