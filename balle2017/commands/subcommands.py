@@ -20,7 +20,7 @@ from balle2017.files import streams, writing
 from balle2017.pictures import formats, images
 
 # From so many files on, `--runtime auto` is TensorFlow (docs/measurements.md: two runtimes).
-_MANY_FILES = {"compress": 90, "decompress": 45}
+_MANY_FILES = 32
 # In the words of people, what models are trained for.
 _DISTORTIONS = {"mse": "MSE", "ms_ssim": "MS-SSIM"}
 
@@ -157,9 +157,9 @@ def _options(args, **options):
     )
 
 
-def _for_many(options, number, command):
+def _for_many(options, number):
     """The options for a number of files: with many, what is quicker for each makes up for a longer start."""
-    if options.runtime != "auto" or number < _MANY_FILES[command]:
+    if options.runtime != "auto" or number < _MANY_FILES:
         return options
     if not codec.has_tensorflow(codec.list_models(options.models_dir)):
         return options
@@ -244,7 +244,7 @@ def _run_folder(args, options, convert_path, extensions, name):
     if not found.files and not found.errors:
         but = f"; left out are {left_out}" if left_out else ""
         raise UsageError(f"There are no files to {args.command} in {', '.join(args.paths)}{but}.")
-    convert_file = functools.partial(convert_path, options=_for_many(options, len(found.files), args.command))
+    convert_file = functools.partial(convert_path, options=_for_many(options, len(found.files)))
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(writing.folder(args.out))
