@@ -7,7 +7,10 @@ For some rate points, tables of 1, 2, 4, … classes are made from the latents o
 `classes.md` and its curves to `docs/experiments/`. Takes a minute for each rate point on 2 cores.
 """
 
+import os
 import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 import matplotlib.pyplot as plt

@@ -1,15 +1,18 @@
 """What rate points of one channel save of the bits of gray photographs, against those for RGB at equal luma PSNR.
 
-    python -m balle2017.train --channels=1 --init_from=saved_models/bls2017-mse-2 --name=gray-2 --lmbda=0.0024 \\
-        --num_latents=192 --slice_length=128 --steps=600 --learning_rate=0.005 --ema=0.98 --fine_tune_steps=0 \\
-        --relaxation=mixed --data=FOLDER
-    python experiments/gray.py --data=FOLDER --gray=runs/models/gray-2
+    python -m balle2017.train --channels=1 --init_from=saved_models/bls2017-mse-6 --name=gray-6 --lmbda=0.0483 \\
+        --num_filters=160 --num_latents=303 --slice_length=24 --num_classes=24 --relaxation=mixed --steps=1000 \\
+        --learning_rate=0.004 --ema=0.99 --fine_tune_steps=0 --batch_size=7 --patch_size=192 --data=FOLDER
+    python experiments/gray.py --data=FOLDER --gray=runs/models/gray-6
 
+λ, filters, latents and length of slices are those of the RGB point; its `model.json` has them.
 Takes gray versions of the photographs of the folder that training holds out. With `--steps=1 --learning_rate=0` the
 transforms are those of the RGB point and the tables alone are new. A minute for each point on 2 cores.
 """
 
 import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 import numpy as np
