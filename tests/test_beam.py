@@ -113,7 +113,7 @@ def test_a_runner_that_is_not_there_is_named(pictures, tiny_models_dir, capsys):
 @pytest.fixture
 def dask_cluster(tmp_path):
     """A scheduler and two workers on this machine: the arguments of Beam, and the workers' processes."""
-    pytest.importorskip("distributed", reason="needs pip install dask[distributed]")
+    distributed = pytest.importorskip("distributed", reason="needs pip install dask[distributed]")
     root = pathlib.Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     file, processes = tmp_path / "scheduler.json", []
@@ -126,6 +126,8 @@ def dask_cluster(tmp_path):
     for name in ("one", "two"):
         start("dask_worker", "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard")
     yield ["--runner", "DaskRunner", "--dask_scheduler_file", str(file)], processes[1:]
+    # Beam leaves its client open, which would look for the scheduler until Python ends.
+    distributed.default_client().close()
     for process in processes:
         process.kill()
         process.wait()
