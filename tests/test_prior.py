@@ -96,6 +96,21 @@ def test_competing_tables_take_fewer_bits_and_classes_follow_the_picture(prior, 
     assert 0 < np.sum(class_bits) < 0.7 * len(latents)
 
 
+def test_classes_are_made_for_runs_of_positions(prior):
+    """Two kinds of places that a single position hardly tells apart, each of twelve positions in a row."""
+    random = np.random.default_rng(3)
+    scale = np.where(np.arange(24) < 12, 0.5, 1.5)[:, None] * np.ones(4)
+    pictures = [np.round(random.laplace(scale=scale, size=[16, 24, 4])).astype(np.int16) for _ in range(80)]
+    single = coding_tables(prior, latent_histogram(pictures[:40], 4))
+    others = np.concatenate([p.reshape(-1, 4) for p in pictures[40:]]).astype(np.int32)
+
+    def bits(rounds):
+        tables = competing_tables(single, pictures[:40], 2, rounds=rounds)
+        return table_bits(tables, others, Coder(tables).choose_classes(others, np.int32([len(others)]))[0].numpy())
+
+    assert bits(24) < 0.997 * bits(1) and bits(24) < 0.98 * table_bits(single, others)
+
+
 def test_more_classes_than_the_training_set_has_are_harmless(prior):
     flat = [np.zeros([4, 4, 4], np.int16), np.eye(4, dtype=np.int16)[None].repeat(4, 0)]
     single = coding_tables(prior, latent_histogram(flat, 4))

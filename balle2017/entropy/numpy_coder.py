@@ -13,6 +13,7 @@ from a digitised message", 1979.
 
 import numpy as np
 
+from balle2017.entropy.classes import choose_classes, class_rows, first_of
 from balle2017.entropy.numpy_decoding import DecoderTables, decode_lanes
 from balle2017.entropy.numpy_encoding import DIGIT, escape_codes, write_digits
 from balle2017.entropy.tables import bin_units
@@ -90,19 +91,7 @@ class NumpyCoder:
         """Classes int64 `[positions]`, as `coder.Coder.choose_classes` chooses them."""
         if self._num_classes == 1:
             return np.zeros(len(symbols), np.int64)
-        bits, class_bits = self._symbol_bits(symbols), bin_units(self._class_cdfs)
-        is_first = _is_first(counts)
-        # Behind the last position nothing follows, as behind the last of any slice.
-        is_last = np.append(is_first[1:], True)
-        classes = np.argmin(bits + class_bits[0], 1)
-        onwards = np.pad(class_bits[1:].T, [[0, 1], [0, 0]])
-        odd = np.arange(len(classes)) % 2 == 1
-        # A class has a say in what the next one costs: each is chosen again between its neighbours.
-        for chosen in (odd, ~odd, odd, ~odd):
-            following = np.where(is_last, self._num_classes, np.roll(classes, -1))
-            around = class_bits[_class_rows(classes, is_first)] + onwards[following]
-            classes = np.where(chosen, np.argmin(bits + around, 1), classes)
-        return classes
+        return choose_classes(self._symbol_bits(symbols), bin_units(self._class_cdfs), first_of(counts))
 
     def _symbol_bits(self, symbols):
         """What the symbols of each position cost in each class, int64 `[positions, K]`, in `tables.UNITS`.
@@ -153,10 +142,10 @@ class NumpyCoder:
             # The classes of a slice come before its latents.
             row += counts[lane]
             sizes = sizes + counts
-            class_rows = _class_rows(classes, _is_first(counts))
+            rows = class_rows(classes, first_of(counts))
             class_lane = np.repeat(np.arange(len(counts)), counts)
             class_row = np.arange(len(classes)) - (np.cumsum(counts) - counts)[class_lane]
-            ends_of_classes = (self._class_cdfs[class_rows, classes + k] for k in (0, 1))
+            ends_of_classes = (self._class_cdfs[rows, classes + k] for k in (0, 1))
             parts.append((class_row, class_lane, *ends_of_classes))
         parts.append((row, lane, low.ravel(), high.ravel()))
         owner = np.repeat(np.arange(len(bits)), bits)
@@ -175,15 +164,3 @@ def _slice_counts(num_positions, slice_length):
     """Positions of each slice, int64 `[slices]`; only the last may have fewer."""
     starts = np.arange(0, num_positions, slice_length)
     return np.minimum(num_positions - starts, slice_length)
-
-
-def _is_first(counts):
-    """Which positions are the first of their slice, bool `[positions]`."""
-    first = np.zeros(np.sum(counts), bool)
-    first[np.cumsum(counts) - counts] = True
-    return first
-
-
-def _class_rows(classes, is_first):
-    """The row of `CodingTables.class_cdfs` that codes each position's class."""
-    return np.where(is_first, 0, 1 + np.roll(classes, 1))
