@@ -1,20 +1,23 @@
 """Encoder effort: latents chosen for one image, for `rate + λ · distortion`; the decoder is unchanged.
 
 The bitstream fixes what the decoder does, not which latents the encoder sends. Rounding what the
-analysis transform gives is the quickest choice; here it is only the start. The relaxed latent
-z = ⌊y⌋ + w(y − ⌊y⌋) moves between the two integers around y by a sigmoid w, whose temperature
-falls, and y moves against the gradient. The rate is that of the actual coding tables, interpolated
-linearly between integers, in the classes that the rounded latents have at the time; the distortion is that
-which the model is optimized for, after the synthesis transform.
+analysis transform gives is the quickest choice; here it is only the start. A relaxed latent
+z = ⌊y⌋ + w stands between the two integers around y, w is a sigmoid whose temperature falls, and y moves
+by the gradient of the distortion, which is that which the model is optimized for, after the synthesis
+transform. The rate is that of the actual coding tables, in the classes that the rounded latents have at the time.
 
-Low efforts take the mean w, without noise, and few steps, which leaves most of the gain to their size: a step
-is the gradient over the curvature of the distortion. That differs between channels, and for
-MS-SSIM much more between places, but it costs nothing: at first z − y is what a quantizer adds, nearly
-independent from latent to latent, so that the gradient regressed on it is the curvature.
-Higher efforts add Gumbel noise to the choice (Yang, Bamler & Mandt 2020, "Improving Inference for
-Neural Image Compression", section 3.3), with the scaled logit of y − ⌊y⌋ for its odds (Perugachi-Diaz
-et al. 2024, "Robustly overfitting latents", section 3.1), and Adam's steps. Each effort goes on from where the
-one below ends, and what is kept is the best rounded state seen, so more effort is never worse.
+Effort 1 takes few steps: w is a function of y − ⌊y⌋ alone, and y moves against the gradient of
+rate + λ · distortion, the rate interpolated linearly between the integers. A step is the gradient over the
+curvature of the distortion. That differs between channels, and for MS-SSIM much more between places, but it
+costs nothing: at first z − y is what a quantizer adds, nearly independent from latent to latent, so that the
+gradient regressed on it is the curvature.
+
+Higher efforts let the Lagrangian choose (mean-field annealing). With gradient g and curvature h the distortion is
+about D + g · Δ + ½ h · Δ² for a latent that moves by Δ, least at z − g / h, which y moves towards. An integer k there
+costs bits(k) + λ · ½ h · (k − y)², so that the upper of two has the odds of Gibbs's distribution:
+w = sigmoid((λ · h · (y − ⌊y⌋ − ½) − bits(⌊y⌋ + 1) + bits(⌊y⌋)) / T). As T falls to 0 this becomes the better of both.
+Latents that move together overlap, so y goes only part of its way. Each effort goes on from where the one below
+ends, and what is kept is the best rounded state seen, so more effort is never worse.
 """
 
 import math
@@ -34,11 +37,11 @@ from balle2017.model.transforms import analyze, synthesize
 # away: what a tile must see of its surroundings.
 _REACH = network.context()
 CONTEXT = sum(_REACH)
-# Steps between two looks at the Lagrangian of the rounded latents, and at the classes.
-_LOOK, _CLASSES = 50, 3
+# Steps between two choices of the classes.
+_CLASSES = 3
 # What a step moves at most, in multiples of its rate.
 _FARTHEST = 2.0
-# Part of the last step that a step without noise repeats.
+# Part of the last step that a step repeats.
 _MOMENTUM = 0.3
 # Curvature of a trained code's distortion, in bits: at high rates a channel's gain is optimal where the bit that
 # another factor of 2 costs is worth what it saves of the error of rounding, 1/12.
@@ -46,6 +49,8 @@ _CURVATURE = 12 / math.log(2)
 # Latents a side of the squares in which the curvature is averaged, and its bounds in multiples of the mean.
 _SQUARE = 5
 _LOWEST, _HIGHEST = 0.2, 5.0
+# Trust in the curvature that a latent's own last move shows, and the square of a move that gets half of it.
+_TRUST, _MOVED = 0.3, 0.05
 
 
 class Descent(NamedTuple):
@@ -55,7 +60,7 @@ class Descent(NamedTuple):
       steps: Number of steps.
       rate, last_rate: Multiple of a step at the first and the last one; in between it changes linearly.
       hot, cold: Temperature of the sigmoid at the first and the last step.
-      noise: Whether the choice between two integers is random, and the steps are Adam's.
+      gibbs: Whether the Lagrangian gives the odds of the two integers.
     """
 
     steps: int
@@ -63,7 +68,7 @@ class Descent(NamedTuple):
     last_rate: float
     hot: float
     cold: float
-    noise: bool = False
+    gibbs: bool = False
 
     def at(self, step):
         """Rate and temperature at a step."""
@@ -74,14 +79,14 @@ class Descent(NamedTuple):
 # Effort n runs the first n. Found by measurement on training photographs.
 DESCENTS = (
     Descent(2, 0.3, 0.09, 0.5, 0.2),
-    Descent(5, 0.3, 0.03, 1.0, 0.1),
-    Descent(64, 0.06, 0.006, 1.0, 0.4, noise=True),
-    Descent(80, 0.06, 0.006, 1.0, 0.4, noise=True),
+    Descent(16, 0.5, 0.02, 2.0, 0.1, gibbs=True),
+    Descent(48, 0.3, 0.02, 2.0, 0.1, gibbs=True),
+    Descent(96, 0.3, 0.02, 2.0, 0.1, gibbs=True),
 )
-# Steepness of the odds of the two integers as functions of y − ⌊y⌋.
-_SCALE = 2.3
-# What follows a change of λ when the latents have been refined already.
-TUNING = Descent(4, 0.2, 0.03, 0.5, 0.1)
+# What follows effort 1 where many λ are tried, and what follows a change of λ when the latents have been refined:
+# cool from the beginning, or it would undo what a slow descent has gained.
+TRIAL = Descent(5, 0.4, 0.05, 1.0, 0.1, gibbs=True)
+TUNING = Descent(4, 0.2, 0.03, 0.3, 0.1, gibbs=True)
 
 
 class Refiner:
@@ -118,12 +123,13 @@ class Refiner:
         self.distortion = tf.function(self._distortion, input_signature=[latents, *here], autograph=False)
         self.classes = tf.function(self._classes, input_signature=[latents], autograph=False)
         channels, places = tf.TensorSpec([self.num_latents]), tf.TensorSpec([None, None, 1])
-        start = [latents, latents, tf.TensorSpec([None, None], tf.int32), number, number, number]
-        self.first_step = tf.function(self._first_step, input_signature=[*start, *here], autograph=False)
-        steps = [*start, number, channels, places, *here]
+        how = [tf.TensorSpec([None, None], tf.int32), *[number] * 4, *here]
+        start = [latents, latents, *how]
+        self.first_step = tf.function(self._first_step, input_signature=start, autograph=False)
+        steps = [latents, latents, channels, places, *how]
         self.step = tf.function(self._step, input_signature=steps, autograph=False)
-        steps = [*start, number, latents, tf.TensorSpec([2], tf.int32), *here]
-        self.noisy_step = tf.function(self._noisy_step, input_signature=steps, autograph=False)
+        steps = [*[latents] * 6, *how]
+        self.gibbs_step = tf.function(self._gibbs_step, input_signature=steps, autograph=False)
 
     def _analyze(self, pixels):
         padded = pad_to_multiple(pixels[tf.newaxis], STRIDE)
@@ -149,15 +155,18 @@ class Refiner:
     def _classes(self, y):
         return self._rate.choose_classes(tf.round(y))[0]
 
-    def _gradients(self, z, floor, classes, here):
-        """Gradients of the distortion and of the rate with respect to relaxed latents."""
+    def _gradient(self, z, around, paddings, box, *context):
+        """Gradient of the distortion with respect to relaxed latents."""
         with tf.GradientTape() as tape:
             tape.watch(z)
-            around, paddings, box, *context = here
             made = self._synthesize(z, around, paddings, box, self._dtype)
-            distortion = self.measure.cost(made, *context)
-        rate = self._rate.bits_of(floor + 1, classes) - self._rate.bits_of(floor, classes)
-        return tape.gradient(distortion, z), rate
+            # What is written as black or white loses nothing by being more so.
+            distortion = self.measure.cost(tf.clip_by_value(made, 0.0, 255.0), *context)
+        return tape.gradient(distortion, z)
+
+    def _upper_bits(self, floor, classes):
+        """What the integers above cost more than those below."""
+        return self._rate.bits_of(floor + 1, classes) - self._rate.bits_of(floor, classes)
 
     def _soften(self, y, temperature):
         """Integers below, relaxed latents, and the slope of these as functions of y."""
@@ -165,10 +174,10 @@ class Refiner:
         up = tf.sigmoid((y - floor - 0.5) * 4 / temperature)
         return floor, self._rate.fill(floor + up), up * (1 - up) * 4 / temperature
 
-    def _first_step(self, y, momentum, classes, lmbda, temperature, rate, *here):
+    def _first_step(self, y, momentum, classes, lmbda, rate, temperature, count, *here):
         """The first step; returns y and momentum, and the curvature of the distortion as of `_step`."""
         floor, z, slope = self._soften(y, temperature)
-        distortion, bits = self._gradients(z, floor, classes, here)
+        distortion = self._gradient(z, *here)
         error = (z - y) * self._rate.is_active
         products, squares = distortion * error, tf.square(error)
         mean = tf.reduce_sum(products) / tf.reduce_sum(squares)
@@ -184,40 +193,35 @@ class Refiner:
         )
         few = tf.reduce_mean(weights) / 100 + 1e-9
         places = tf.clip_by_value((by_place + few) / (weights + few), _LOWEST, _HIGHEST)
-        gradient = (lmbda * distortion + bits) * tf.sqrt(slope) * self._rate.is_active
-        moved = self._move(y, momentum, gradient, lmbda * channels * places, rate, 1.0)
-        return *moved, channels, places
+        gradient = (lmbda * distortion + self._upper_bits(floor, classes)) * tf.sqrt(slope) * self._rate.is_active
+        return *self._move(y, momentum, -gradient / (lmbda * channels * places), rate, count), channels, places
 
-    def _step(self, y, momentum, classes, lmbda, temperature, rate, count, channels, places, *here):
-        """A step over the curvature, `channels[N] · places[h, w, 1]` for each unit of λ; the `count`th of a descent."""
+    def _step(self, y, momentum, channels, places, classes, lmbda, rate, temperature, count, *here):
+        """A step over the curvature `channels[N] · places[h, w, 1]`; the `count`th of a descent."""
         floor, z, slope = self._soften(y, temperature)
-        distortion, bits = self._gradients(z, floor, classes, here)
-        gradient = (lmbda * distortion + bits) * tf.sqrt(slope) * self._rate.is_active
-        return self._move(y, momentum, gradient, lmbda * channels * places, rate, count)
+        bits = self._upper_bits(floor, classes)
+        gradient = (lmbda * self._gradient(z, *here) + bits) * tf.sqrt(slope) * self._rate.is_active
+        return self._move(y, momentum, -gradient / (lmbda * channels * places), rate, count)
+
+    def _gibbs_step(
+        self, z, y, momentum, curvature, last_z, last_gradient, classes, lmbda, rate, temperature, count, *here
+    ):
+        """A step whose relaxed latents are what Gibbs's distribution expects; returns its first six arguments anew."""
+        gradient = self._gradient(z, *here)
+        # The secant h = δg / δz, as far as there was a move δz: (1 − t) · h + t · δg · δz / (δz² + ε).
+        moved, seen = z - last_z, tf.square(z - last_z)
+        trust = _TRUST * seen / (seen + _MOVED)
+        secant = (gradient - last_gradient) * moved / (seen + _MOVED)
+        curvature *= tf.clip_by_value(1 - trust + trust * secant / curvature, 0.7, 2.0)
+        y, momentum = self._move(y, momentum, z - gradient / curvature - y, rate, count)
+        floor = tf.floor(y)
+        gain = lmbda * curvature * (y - floor - 0.5) - self._upper_bits(floor, classes)
+        return self._rate.fill(floor + tf.sigmoid(gain / temperature)), y, momentum, curvature, z, gradient
 
     @staticmethod
-    def _move(y, momentum, gradient, curvature, rate, count):
-        momentum = _MOMENTUM * momentum + (1 - _MOMENTUM) * gradient
-        step = momentum / (1 - _MOMENTUM**count) / curvature
-        return y - rate * tf.clip_by_value(step, -_FARTHEST, _FARTHEST), momentum
-
-    def _noisy_step(self, y, momentum, classes, lmbda, temperature, rate, count, squares, seed, *here):
-        """One step of Adam, with a random choice between the integers."""
-        floor = tf.floor(y)
-        # Away from the integers, where the odds are infinite.
-        part = tf.clip_by_value(y - floor, 1e-4, 1 - 1e-4)
-        u = tf.random.stateless_uniform(tf.shape(y), seed, 1e-6, 1 - 1e-6)
-        # The difference of two Gumbel variables is logistic.
-        logistic = tf.math.log(u) - tf.math.log1p(-u)
-        odds = _SCALE * (tf.math.log(part) - tf.math.log1p(-part)) / temperature
-        up = tf.sigmoid((odds + logistic) / temperature)
-        slope = up * (1 - up) * _SCALE / (part * (1 - part) * tf.square(temperature))
-        distortion, bits = self._gradients(self._rate.fill(floor + up), floor, classes, here)
-        gradient = (lmbda * distortion + bits) * slope * self._rate.is_active
-        momentum = 0.9 * momentum + 0.1 * gradient
-        squares = 0.999 * squares + 0.001 * tf.square(gradient)
-        step = momentum / (1 - 0.9**count) / (tf.sqrt(squares / (1 - 0.999**count)) + 1e-8)
-        return y - rate * step, momentum, squares
+    def _move(y, momentum, way, rate, count):
+        momentum = _MOMENTUM * momentum + (1 - _MOMENTUM) * tf.clip_by_value(way, -_FARTHEST, _FARTHEST)
+        return y + rate * momentum / (1 - _MOMENTUM**count), momentum
 
 
 class Refinement:
@@ -303,33 +307,38 @@ class Refinement:
         if keep_best:
             lowest, shown = self._known.pop((tile, lmbda), None) or lagrangian(best)
             progress(0, shown)
-        y = tf.constant(self._y[own])
-        momentum = squares = tf.zeros_like(y)
-        for step in range(descent.steps):
-            rate, temperature = descent.at(step)
-            if step % _CLASSES == 0:
-                classes = refiner.classes(y)
-            state = [y, momentum, classes, *(tf.constant(x, tf.float32) for x in (lmbda, temperature, rate))]
-            count = tf.constant(step + 1, tf.float32)
-            if descent.noise:
-                seed = tf.constant([descent.steps, step])
-                y, momentum, squares = refiner.noisy_step(*state, count, squares, seed, *here)
-            elif tile not in self._curvature:
-                y, momentum, *self._curvature[tile] = refiner.first_step(*state, *here)
-            else:
-                y, momentum = refiner.step(*state, count, *self._curvature[tile], *here)
-            last = step + 1 == descent.steps
-            if last or (keep_best and descent.noise and (step + 1) % _LOOK == 0):
-                z = refiner.round(y)
-                value, of_pixel = lagrangian(z) if keep_best else (None, None)
-                if not keep_best or value < lowest:
-                    best, lowest, shown = z, value, of_pixel
-            progress(1, shown)
+        y, z = self._descended(tile, descent, lmbda, here, lambda: progress(1, shown))
+        value, of_pixel = lagrangian(z) if keep_best else (None, None)
+        if not keep_best or value < lowest:
+            best, lowest, shown = z, value, of_pixel
+            progress(0, shown)
         self._y[own], self.latents[own] = y, best
         if self._shares:
             made = refiner.decode(best, *place).numpy().astype(np.uint8)
             self._picture.update(*reached, made)
         self._known = {(tile, lmbda): (lowest, shown)} if keep_best and len(self._tiles) == 1 else {}
+
+    def _descended(self, tile, descent, lmbda, here, stepped):
+        """Where a descent ends: y, and integers."""
+        refiner, z = self._refiner, self._rounded(tile)
+        y = tf.constant(self._y[tile[0] : tile[1], tile[2] : tile[3]])
+        momentum = tf.zeros_like(y)
+        if descent.gibbs:
+            channels, places = self._curvature[tile]
+            state = z, y, momentum, channels * places, z, momentum
+        for step in range(descent.steps):
+            if step % _CLASSES == 0:
+                classes = refiner.classes(state[0] if descent.gibbs else y)
+            numbers = (tf.constant(x, tf.float32) for x in (lmbda, *descent.at(step), step + 1))
+            how = [classes, *numbers, *here]
+            if descent.gibbs:
+                state = refiner.gibbs_step(*state, *how)
+            elif tile in self._curvature:
+                y, momentum = refiner.step(y, momentum, *self._curvature[tile], *how)
+            else:
+                y, momentum, *self._curvature[tile] = refiner.first_step(y, momentum, *how)
+            stepped()
+        return (state[1], refiner.round(state[0])) if descent.gibbs else (y, refiner.round(y))
 
     def _rounded(self, tile):
         top, bottom, left, right = tile

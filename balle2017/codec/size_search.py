@@ -5,7 +5,7 @@ What a change of λ does to the size is not known before it has been tried.
 
 import math
 
-from balle2017.codec.refine import DESCENTS, TUNING
+from balle2017.codec.refine import DESCENTS, TRIAL, TUNING
 
 # How many λ are tried for a file's size.
 _SEARCH_STEPS = 24
@@ -36,12 +36,11 @@ def find_size(refinement, target, lmbda, effort, encode, strict=False, tolerance
       The bytes of the file that comes closest.
     """
     best = _Closest(target, strict, tolerance)
-    found, refined = _search(refinement, DESCENTS[:2], lmbda, encode, best, progress)
+    found, refined = _search(refinement, (DESCENTS[0], TRIAL), lmbda, encode, best, progress)
     if effort == 1:
         return best.data
     best = _Closest(target, strict, tolerance)
-    # The search has taken the steps of effort 2; that takes its last ones again.
-    refined.descend(DESCENTS[1:2] if effort == 2 else DESCENTS[2:effort], found, progress=progress)
+    refined.descend(DESCENTS[1:effort], found, progress=progress)
     best.add(encode(refined.latents))
     if not best.fits:
         _search(refined, (TUNING,), found, encode, best, progress)
