@@ -84,9 +84,9 @@ DESCENTS = (
     Descent(96, 0.3, 0.02, 2.0, 0.1, gibbs=True),
 )
 # What follows effort 1 where many λ are tried, and what follows a change of λ when the latents have been refined:
-# cool from the beginning, or it would undo what a slow descent has gained.
-TRIAL = Descent(5, 0.4, 0.05, 1.0, 0.1, gibbs=True)
-TUNING = Descent(4, 0.2, 0.03, 0.3, 0.1, gibbs=True)
+# cooler than what came before, or it would undo what that has gained.
+TRIAL = Descent(5, 0.3, 0.03, 1.0, 0.1)
+TUNING = Descent(8, 0.3, 0.03, 0.5, 0.1, gibbs=True)
 
 
 class Refiner:
