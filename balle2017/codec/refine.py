@@ -86,7 +86,7 @@ DESCENTS = (
 # What follows effort 1 where many λ are tried, and what follows a change of λ when the latents have been refined:
 # cooler than what came before, or it would undo what that has gained.
 TRIAL = Descent(5, 0.3, 0.03, 1.0, 0.1)
-TUNING = Descent(8, 0.3, 0.03, 0.5, 0.1, gibbs=True)
+TUNING = Descent(16, 0.4, 0.02, 0.6, 0.1, gibbs=True)
 
 
 class Refiner:
