@@ -308,7 +308,7 @@ def run_with_bars(*args):
 @pytest.mark.parametrize(
     "args, word",
     [
-        (["compress", "tiny-1", "photo.png", "--effort", "2"], "7/7"),
+        (["compress", "tiny-1", "photo.png", "--effort", "2"], "14/14"),
         (["compress", "tiny", "photo.png", "--target_bpp", "1"], "tiny: "),
         (["compress", "tiny-1", "photo.png"], "1/1"),
         (["compress", "tiny-1", "photo.png", "--out", "out"], "1/1"),

@@ -79,7 +79,7 @@ class Descent(NamedTuple):
 # Effort n runs the first n. Found by measurement on training photographs.
 DESCENTS = (
     Descent(2, 0.3, 0.09, 0.5, 0.2),
-    Descent(16, 0.5, 0.02, 2.0, 0.1, gibbs=True),
+    Descent(12, 0.5, 0.02, 2.0, 0.1, gibbs=True),
     Descent(48, 0.3, 0.02, 2.0, 0.1, gibbs=True),
     Descent(96, 0.3, 0.02, 2.0, 0.1, gibbs=True),
 )
