@@ -219,7 +219,9 @@ class RatePoints(Codec):
             self.settings += f"; effort {effort}"
 
     def version(self, quality):
-        version = f"fingerprint {self.models[quality].fingerprint:08x}"
+        model = self.models[quality]
+        # The decoder's fingerprint does not know into which slices the encoder cuts.
+        version = f"fingerprint {model.fingerprint:08x}; slices of {model.info['slice_length']}"
         if self.effort:
             from balle2017.codec import refine
 
