@@ -178,7 +178,7 @@ class StockCoder(Coder):
             """Goes through the channels as if there were no escape codes."""
             stacked, row = others[: len(others) - len(has_rows)], others[-1] if has_rows else None
             searches = {}
-            for (channels, _), *stack in zip(stacks, *(stacked[part::3] for part in range(3))):
+            for (channels, _), *stack in zip(stacks, stacked[::2], stacked[1::2]):
                 searches.update(zip(channels, zip(*map(tf.unstack, stack))))
             state, values = State(distance, size, pointer), []
             for channel in range(self.active.size):
@@ -255,9 +255,10 @@ class StockCoder(Coder):
             # What fills up a row repeats its end, where no value falls.
             within = np.minimum(np.arange(width), self._lengths[channels, np.newaxis] - 1)
             cells = within + self._begins[channels, np.newaxis] - 1
-            parts = (tf.transpose(tf.gather(table, cells, axis=1), [1, 0, 2]) for table in tables)
-            parts = Search(*(tf.reshape(part, [len(channels), -1]) for part in parts))
-            stacks.append((channels, parts._replace(ends=parts.ends[:, tf.newaxis])))
+            ends = tf.transpose(tf.gather(tables.ends, cells, axis=1), [1, 0, 2])
+            bounds = tf.transpose(tf.gather(tables.bounds, cells, axis=1), [1, 0, 2, 3])
+            shape = [len(channels), 1, self.num_classes * width]
+            stacks.append((channels, Search(tf.reshape(ends, shape), tf.reshape(bounds, [shape[0], shape[2], 2]))))
         return stacks, widths[:, np.newaxis]
 
     def _decode_classes(self, lookup, state, refills, limits, counts):

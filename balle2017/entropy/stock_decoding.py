@@ -33,12 +33,12 @@ class Search(NamedTuple):
 
     Attributes:
       ends: float64 `[1, rows * bins]`, upper ends of the bins, to which the number of their row is added.
-      lower, upper: float64 `[rows * bins]`, `divisors` of the bins' ends.
+      bounds: float64 `[rows * bins, 2]`, `divisors` of the bins' lower and upper ends: side by side, since
+        the tables of all channels are larger than a processor's nearest caches.
     """
 
     ends: tf.Tensor
-    lower: tf.Tensor
-    upper: tf.Tensor
+    bounds: tf.Tensor
 
 
 def search_tables(rows, sizes):
@@ -50,18 +50,18 @@ def search_tables(rows, sizes):
       sizes: The lengths of the distributions, with that number.
 
     Returns:
-      A `Search` of all of them, its tensors `[rows, sum(sizes)]`.
+      A `Search` of all of them, its tensors `[rows, sum(sizes)]` and `[rows, sum(sizes), 2]`.
     """
     last = np.zeros(sum(sizes), bool)
     last[np.cumsum(sizes) - 1] = True
     following = tf.where(last, tf.constant(2**16), tf.roll(rows, -1, 1))
     ends = tf.cast(following, tf.float64) / DIGIT + np.arange(rows.shape[0])[:, np.newaxis]
-    return Search(ends, divisors(rows), divisors(following))
+    return Search(ends, divisors(tf.stack([rows, following], 2)))
 
 
 def flat(search):
     """A part of `search_tables`' result, as `decode_step` takes it."""
-    return Search(tf.reshape(search.ends, [1, -1]), *(tf.reshape(table, [-1]) for table in search[1:]))
+    return Search(tf.reshape(search.ends, [1, -1]), tf.reshape(search.bounds, [-1, 2]))
 
 
 def first_state(words, begins):
@@ -99,7 +99,8 @@ def decode_step(state, refills, search, row=None):
     quotient = quotient if row is None else quotient + row
     value = tf.raw_ops.UpperBound(sorted_inputs=search.ends, values=quotient)
     # One by one, since an op on two shapes takes several times as long.
-    low, high = (tf.math.floordiv(state.size, tf.gather(divisor, value)) for divisor in search[1:])
+    bounds = tf.unstack(tf.gather(search.bounds, value), axis=2)
+    low, high = (tf.math.floordiv(state.size, divisor) for divisor in bounds)
     size, distance = low - high, state.distance + low
     small, scale = scale_of(size)
     # Two steps through the pairs of nothing and a digit, or none.

@@ -6,7 +6,7 @@ import tensorflow as tf
 from balle2017.entropy.graph import one_by_one
 
 # Steps in an iteration of the encoder's loop.
-UNROLL = 128
+UNROLL = 64
 DIGIT = 2.0**16
 
 
