@@ -12,7 +12,7 @@ a step of the loop, and that is as small as it gets here:
   then its carries go through all digits at once.
 * The decoder follows the distance of the code value from the interval's base,
   so it needs no base either.
-* The tables of all classes stand in one sorted row, the k-th shifted by k, so
+* The tables of all classes stand in one sorted row, each shifted by one more, so
   that one search serves lanes of different classes.
 * The loop does many steps in each iteration, because iterations cost as well:
   the decoder all channels of a position. It does them as if there were no escape codes,
@@ -39,6 +39,7 @@ from balle2017.entropy.stock_decoding import (
     flat,
     read_words,
     refills_of,
+    row_numbers,
     search_tables,
 )
 from balle2017.entropy.stock_encoding import UNROLL, divisors, interval_sizes, write_digits
@@ -184,7 +185,7 @@ class StockCoder(Coder):
             for channel in range(self.active.size):
                 value, state = decode_step(state, refills, Search(*searches[channel]), row)
                 values.append(value)
-            return [_within_row(tf.concat(values, 0), row, widths), *state]
+            return [_within_row(tf.concat(values, 0), row, widths, self.num_classes), *state]
 
         decode_position = one_by_one(decode_quickly, [tf.TensorSpec(t.shape, t.dtype) for t in like])
 
@@ -195,7 +196,7 @@ class StockCoder(Coder):
                 here, length = begins[channel], lengths[channel]
                 search = flat(Search(*(table[:, here : here + length] for table in tables)))
                 value, state = decode_step(state, refills, search, row)
-                value = _within_row(value, row, length)
+                value = _within_row(value, row, length, self.num_classes)
                 escaped = tf.equal(value, escapes[channel]) & active
                 excess, state, hopeless = decode_escapes(state, refills, limits, escaped)
                 # Positive values go on where the table ends.
@@ -265,7 +266,7 @@ class StockCoder(Coder):
         """Decodes what comes before the latents.
 
         Returns:
-          The next `State`; classes float64 `[positions, 1, lanes]`, or `None` with a single class.
+          The next `State`; numbers of the classes' rows, float64 `[positions, 1, lanes]`, `None` with a single class.
         """
         if self.num_classes == 1:
             return state, None
@@ -273,14 +274,15 @@ class StockCoder(Coder):
         rows = tf.reshape(lookup[self.num_classes * self._class_size :], [self.num_classes + 1, length])
         search = flat(search_tables(rows, [length]))
         positions = tf.reduce_max(counts)
+        first_class, first_row = (float(row_numbers(count)[0]) for count in (self.num_classes, self.num_classes + 1))
 
         def step(position, classes, state, row):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
             value, after = decode_step(start, refills, search, row)
-            value = tf.cast(_within_row(value, row, length), tf.float64)
+            value = tf.cast(_within_row(value, row, length, self.num_classes + 1), tf.float64)
             state = State(*(tf.where(active, new, old) for new, old in zip(after, state)))
-            return position + 1, classes.write(position, value), state, value + 1
+            return position + 1, classes.write(position, value + first_class), state, value + (first_row + 1)
 
         _, classes, state, _ = tf.while_loop(
             lambda position, *_: position < positions,
@@ -289,16 +291,16 @@ class StockCoder(Coder):
                 tf.constant(0),
                 tf.TensorArray(tf.float64, positions, element_shape=[1, None]),
                 state,
-                tf.zeros_like(state.size),
+                tf.ones_like(state.size) * first_row,
             ),
             parallel_iterations=1,
         )
         return state, classes.stack()
 
 
-def _within_row(value, row, length):
-    """The value that a bin stands for, of a `Search` with `length` bins in a row."""
-    return value - 1 - (0 if row is None else tf.cast(row, tf.int32) * length)
+def _within_row(value, number, length, rows):
+    """The value that a bin stands for, of a `Search` of `rows` with `length` bins in each, and its row's number."""
+    return value - 1 - (0 if number is None else tf.cast(number - row_numbers(rows)[0], tf.int32) * length)
 
 
 def _round_up(value, multiple):

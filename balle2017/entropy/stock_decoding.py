@@ -32,13 +32,18 @@ class Search(NamedTuple):
     """Distributions as `decode_step` takes them: rows one behind the other, of bins from 0 to 1.
 
     Attributes:
-      ends: float64 `[1, rows * bins]`, upper ends of the bins, to which the number of their row is added.
+      ends: float64 `[1, rows * bins]`, upper ends of the bins, to which their row's number in `row_numbers` is added.
       bounds: float64 `[rows * bins, 2]`, `divisors` of the bins' lower and upper ends: side by side, since
         the tables of all channels are larger than a processor's nearest caches.
     """
 
     ends: tf.Tensor
     bounds: tf.Tensor
+
+
+def row_numbers(count):
+    """What is added to the bins of each row of a `Search`, on both sides of 0, where numbers are most exact."""
+    return np.arange(count) - count // 2
 
 
 def search_tables(rows, sizes):
@@ -55,7 +60,7 @@ def search_tables(rows, sizes):
     last = np.zeros(sum(sizes), bool)
     last[np.cumsum(sizes) - 1] = True
     following = tf.where(last, tf.constant(2**16), tf.roll(rows, -1, 1))
-    ends = tf.cast(following, tf.float64) / DIGIT + np.arange(rows.shape[0])[:, np.newaxis]
+    ends = tf.cast(following, tf.float64) / DIGIT + row_numbers(rows.shape[0])[:, np.newaxis]
     return Search(ends, divisors(tf.stack([rows, following], 2)))
 
 
@@ -87,14 +92,14 @@ def decode_step(state, refills, search, row=None):
       state: A `State`.
       refills: See `refills_of`.
       search: A `Search`.
-      row: float64 `[1, lanes]`, which row of the table each lane decodes from,
-        if there are several.
+      row: float64 `[1, lanes]`, the number in `row_numbers` of the row that each lane decodes from, if there are
+        several.
 
     Returns:
       The bin among those of all rows, int32 `[1, lanes]`, the next `State`.
     """
     # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
-    # its error up to row 31 half of that.
+    # its error from row -32 to row 31 half of that.
     quotient = state.distance / state.size
     quotient = quotient if row is None else quotient + row
     value = tf.raw_ops.UpperBound(sorted_inputs=search.ends, values=quotient)

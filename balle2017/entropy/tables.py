@@ -31,8 +31,8 @@ class CodingTables:
     """
 
     PRECISION = 16
-    # So many rows can be told apart by the stock coder's search.
-    MAX_CLASSES = 24
+    # The stock coder's search tells 64 rows apart, and the classes' own table has one more.
+    MAX_CLASSES = 63
 
     offsets: np.ndarray
     cdfs: list[Optional[np.ndarray]]
