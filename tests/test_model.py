@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from balle2017.model import ms_ssim
 from balle2017.model.objective import RateDistortionModel
 from balle2017.training import klt
 from balle2017.training.photographs import CropSource, load_images
@@ -46,6 +47,16 @@ def test_training_for_ms_ssim_minds_the_means_of_channels():
     _, _, measured, _ = model._terms(images, redder, bits, training=False)
     assert float(measured) < 0.001
     assert float(trained - measured) == pytest.approx(5e-4 * 6**2 / 3, rel=0.01)
+
+
+def test_some_weight_of_ms_ssim_counts_in_training_alone():
+    models = [RateDistortionModel(0.01, num_filters=8, ms_ssim_weight=weight) for weight in (0.0, 250.0)]
+    images = tf.cast(np.random.default_rng(0).integers(20, 236, [1, 176, 176, 3]), tf.float32)
+    smooth, bits = tf.nn.avg_pool2d(images, 3, 1, "SAME"), tf.zeros([1])
+    plain, weighed = (float(model._terms(images, smooth, bits, training=True)[2]) for model in models)
+    measured = [float(model._terms(images, smooth, bits, training=False)[2]) for model in models]
+    assert weighed - plain == pytest.approx(250 * (1 - float(ms_ssim.ms_ssim(images, smooth)[0])), rel=1e-3)
+    assert measured[0] == measured[1]
 
 
 def test_ms_ssim_as_distortion():

@@ -128,6 +128,8 @@ def test_flags_are_the_settings():
         (dict(lmbda=float("nan")), "lmbda is at least 0"),
         (dict(optimizer="sgd"), "optimizer is soap or adam, not sgd"),
         (dict(num_classes=1), "prior=factorized"),
+        (dict(ms_ssim_weight=250.0), "MS-SSIM needs a patch_size of at least 176"),
+        (dict(ms_ssim_weight=250.0, distortion="ms_ssim", patch_size=192), "ms_ssim_weight is for distortion=mse"),
         (dict(name="my point"), "'my point' is none"),
         (dict(name="a/b"), "'a/b' is none"),
     ],
@@ -173,6 +175,15 @@ def test_an_exported_point_is_a_start(trained, tmp_path, capsys):
     assert (first["name"], second["name"], second["settings"]["init_from"]) == ("tiny", "next", "tiny")
     with pytest.raises(SettingsError, match="tiny has num_filters=16"):
         loop.train(tiny(tmp_path, run_dir=str(tmp_path / "other"), **{**start, "num_filters": 24}))
+
+
+def test_without_steps_only_coding_tables_are_made_anew(trained, tmp_path):
+    folder, before = trained
+    start = dict(init_from=str(folder / "models/tiny"), steps=0, fine_tune_steps=0, num_classes=6)
+    after = loop.train(tiny(tmp_path, name="again", **start))
+    assert after.figures["psnr"] == pytest.approx(before.figures["psnr"], abs=0.02)
+    tables = [reading.load_rate_point(result.directory).tables.num_classes for result in (before, after)]
+    assert tables == [4, 6]
 
 
 def test_a_run_refuses_other_settings(trained):

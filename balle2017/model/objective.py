@@ -58,6 +58,7 @@ class RateDistortionModel(tf.keras.Model):
     Attributes:
       lmbda: λ, weight of the distortion, in bits per pixel per unit of distortion.
       distortion: `mse` or `ms_ssim`.
+      ms_ssim_weight: With `mse`, what one unit of 1 − MS-SSIM adds to the distortion in training, in squared levels.
       relaxation: What stands in for rounding in training: `noise` in both terms (the paper), or
         `mixed`, noise in the rate and true rounding in the distortion, whose gradient passes
         straight through it (Minnen & Singh 2020, section 3.2).
@@ -82,6 +83,7 @@ class RateDistortionModel(tf.keras.Model):
         num_gdns=3,
         prior="competing",
         num_classes=16,
+        ms_ssim_weight=0.0,
     ):
         super().__init__()
         if distortion not in DISTORTIONS:
@@ -92,6 +94,7 @@ class RateDistortionModel(tf.keras.Model):
             raise ValueError(f"prior is one of {PRIORS}, not {prior!r}")
         self.lmbda = lmbda
         self.distortion = distortion
+        self.ms_ssim_weight = ms_ssim_weight
         self.relaxation = relaxation
         num_latents = num_latents or num_filters
         settings = (num_filters, num_latents, channels, gdn_alpha, gdn_epsilon, convolution_dtype, num_gdns)
@@ -136,8 +139,7 @@ class RateDistortionModel(tf.keras.Model):
 
         Returns:
           `(loss, bpp, distortion, psnr)` scalars; PSNR in dB from clipped, and outside of
-          training rounded, pixels. In training for MS-SSIM the distortion has a small term more, which
-          keeps the means of channels.
+          training rounded, pixels. In training the distortion is `training_distortion`.
         """
         images = tf.cast(images, tf.float32)
         return self._terms(images, *self(images, training=training), training)
@@ -148,12 +150,22 @@ class RateDistortionModel(tf.keras.Model):
         if not training:
             reconstruction = clipped = tf.round(clipped)
         bpp = tf.reduce_mean(bits) / pixels
-        distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
-        if training and self.distortion == "ms_ssim":
-            means = tf.nn.avg_pool2d(images - reconstruction, STRIDE, STRIDE, "VALID")
-            distortion += _WEIGHT_OF_MEANS * tf.reduce_mean(tf.square(means))
+        if training:
+            distortion = self.training_distortion(images, reconstruction)
+        else:
+            distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
         psnr = tf.reduce_mean(tf.image.psnr(images, clipped, max_val=255.0))
         return bpp + self.lmbda * distortion, bpp, distortion, psnr
+
+    def training_distortion(self, images, reconstruction):
+        """The distortion that training lowers, a scalar: with small terms that keep what it alone lets go."""
+        distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
+        if self.distortion == "ms_ssim":
+            means = tf.nn.avg_pool2d(images - reconstruction, STRIDE, STRIDE, "VALID")
+            distortion += _WEIGHT_OF_MEANS * tf.reduce_mean(tf.square(means))
+        elif self.ms_ssim_weight:
+            distortion += self.ms_ssim_weight * tf.reduce_mean(distortion_per_image(images, reconstruction, "ms_ssim"))
+        return distortion
 
     @property
     def kernels(self):

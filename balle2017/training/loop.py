@@ -16,7 +16,7 @@ import tensorflow as tf
 from balle2017.entropy import competition, fitting
 from balle2017.model import prior
 from balle2017.model.competing_prior import prior_of
-from balle2017.model.objective import RateDistortionModel, distortion_per_image
+from balle2017.model.objective import RateDistortionModel
 from balle2017.model.operations import processor_has_bfloat16
 from balle2017.saved_model import writing
 from balle2017.saved_model.folder import read_versions
@@ -175,6 +175,7 @@ def model_of(settings, arithmetic):
         num_gdns=settings.num_gdns,
         prior=settings.prior,
         num_classes=settings.num_classes,
+        ms_ssim_weight=settings.ms_ssim_weight,
     )
 
 
@@ -295,7 +296,7 @@ class FineTuning(tf.keras.Model):
         latents = tf.round(self._model.analysis(images))
         with tf.GradientTape() as tape:
             made = self._model.synthesis(latents)
-            distortion = tf.reduce_mean(distortion_per_image(images, made, self._model.distortion))
+            distortion = self._model.training_distortion(images, made)
             loss = distortion / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return {"distortion": distortion}

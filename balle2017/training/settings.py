@@ -51,6 +51,12 @@ class Settings:
     distortion: str = _setting(
         "mse", "mse: squared error on the 0–255 scale. ms_ssim: 1 − MS-SSIM (crops of 176 at least).", DISTORTIONS
     )
+    ms_ssim_weight: float = _setting(
+        0.0,
+        "With mse: what one unit of 1 − MS-SSIM adds to the distortion in training, in squared levels. Some hundreds"
+        " keep texture at hardly more of the rate (crops of 176 at least).",
+        lower=0,
+    )
     relaxation: str = _setting(
         "noise",
         "Stand-in for rounding: noise (the paper), or mixed: noise in the rate, rounding in the distortion.",
@@ -94,7 +100,9 @@ class Settings:
         lower=0,
         upper=1,
     )
-    steps: int = _setting(20000, "Training steps.", lower=1)
+    steps: int = _setting(
+        20000, "Training steps; 0 leaves the weights of --init_from as they are: only coding tables are made.", lower=0
+    )
     steps_per_epoch: int = _setting(250, "Steps between two validations and checkpoints.", lower=1)
     batch_size: int = _setting(16, "Crops in a (global) batch.", lower=1)
     patch_size: int = _setting(128, "Side of the crops in pixels, a multiple of 16.", lower=16)
@@ -154,7 +162,9 @@ class Settings:
             raise SettingsError(str(error)) from None
         if self.patch_size % STRIDE:
             raise SettingsError(f"patch_size is a multiple of {STRIDE}, not {self.patch_size}")
-        if self.distortion == "ms_ssim" and self.patch_size < MIN_SIDE:
+        if self.ms_ssim_weight and self.distortion != "mse":
+            raise SettingsError("ms_ssim_weight is for distortion=mse")
+        if (self.distortion == "ms_ssim" or self.ms_ssim_weight) and self.patch_size < MIN_SIDE:
             least = -(-MIN_SIDE // STRIDE) * STRIDE
             raise SettingsError(f"MS-SSIM needs a patch_size of at least {least}, not {self.patch_size}")
         if self.prior == "competing" and self.num_classes == 1:
