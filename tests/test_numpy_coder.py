@@ -5,6 +5,7 @@ import pytest
 
 from balle2017.entropy.numpy_coder import NumpyCoder
 from balle2017.entropy.plain_decoder import RangeDecoder
+from balle2017.entropy.tables import CodingTables
 from helpers.rate_points import random_rate_point
 
 
@@ -24,7 +25,7 @@ def expected_latents(rate_point, latents):
     return expected
 
 
-@pytest.mark.parametrize("num_classes", [1, 3, 24])
+@pytest.mark.parametrize("num_classes", [1, 3, 24, CodingTables.MAX_CLASSES])
 @pytest.mark.parametrize("positions", [1, 6, 7, 8, 14, 100])
 def test_latents_come_back(num_classes, positions):
     rate_point = random_rate_point(num_classes=num_classes)
@@ -53,6 +54,25 @@ def test_slices_read_as_the_document_says():
         assert decoder.is_at_its_end()
         classes.update(chosen)
     assert len(classes) > 1
+
+
+@pytest.mark.parametrize("k", [0, 30, 31, 32, 47, 62])
+def test_a_code_value_just_below_a_bound_is_below_it_in_every_row(k):
+    num_classes = CodingTables.MAX_CLASSES
+    # Of this class, which is half of all, the first channel leaves an interval of 2^16, which a digit makes 2^32. Of
+    # that the second takes the first 2^-16, and of this the third the last.
+    dear = np.array([[0, 1, 2, 2**16]] * num_classes)
+    first = dear.copy()
+    first[k, 1:3] = 2, 3
+    cdfs = [first, dear, np.array([[0, 2**16 - 1, 2**16]] * num_classes)]
+    shares = np.full(num_classes, 2**15 // (num_classes - 1))
+    shares[k] = 2**15
+    shares[k - 1] += 2**16 - np.sum(shares)
+    class_cdfs = np.tile(np.cumsum([0, *shares]), [num_classes + 1, 1])
+    coder = NumpyCoder(CodingTables(np.zeros(3, np.int32), cdfs, np.zeros(3, np.int32), class_cdfs), 1)
+    latents = np.array([[0, 0, 5]], np.int32)
+    decoded, valid = coder.decode(coder.encode(latents), 1, 1)
+    assert decoded.tolist() == latents.tolist() and valid.all()
 
 
 def test_groups_of_slices_change_nothing(monkeypatch):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from balle2017.entropy.numpy_encoding import DIGIT, MAX_BITS, last_number
-from balle2017.entropy.tables import MAX_SYMBOL
+from balle2017.entropy.tables import MAX_SYMBOL, row_numbers
 
 # The code value's unknown continuation: just below the next integer.
 _FRACTION = 1 - 2.0**-16
@@ -15,8 +15,8 @@ class _Table(NamedTuple):
     """Distributions that a step decodes from, one for each row.
 
     Attributes:
-      search: `searchsorted` of the upper ends of all intervals, to which the number of their row is
-        added.
+      search: `searchsorted` of the upper ends of all intervals, to which their row's number in
+        `row_numbers` is added.
       lower, upper: float64 `[rows * values]`, the intervals' ends.
       width: The number of values in a row.
     """
@@ -26,30 +26,47 @@ class _Table(NamedTuple):
     upper: np.ndarray
     width: int
 
-    @classmethod
-    def make(cls, cdf):
-        """Of distributions int64 `[rows, values + 1]`."""
-        edges = cdf / DIGIT
-        shifted = edges[:, 1:] + np.arange(len(edges))[:, np.newaxis]
-        lower, upper = edges[:, :-1].ravel(), edges[:, 1:].ravel()
-        return cls(shifted.ravel().searchsorted, lower, upper, cdf.shape[1] - 1)
+
+def _tables(cdfs):
+    """A `_Table` of each of several distributions int `[rows, values + 1]`, of equally many rows."""
+    # For all at once: there are hundreds of them, each of a few numbers.
+    edges = np.concatenate(cdfs, 1) / DIGIT
+    shifted = edges + row_numbers(len(edges))[:, np.newaxis]
+    ends = np.cumsum([cdf.shape[1] for cdf in cdfs]).tolist()
+    return [
+        _Table(
+            shifted[:, begin + 1 : end].ravel().searchsorted,
+            edges[:, begin : end - 1].ravel(),
+            edges[:, begin + 1 : end].ravel(),
+            end - begin - 1,
+        )
+        for begin, end in zip([0, *ends], ends)
+    ]
 
 
-_BIT_TABLE = _Table.make(np.array([[0, 2**15, 2**16]]))
+(_BIT_TABLE,) = _tables([np.array([[0, 2**15, 2**16]])])
 
 
 class DecoderTables(NamedTuple):
-    """All tables of a decoder: of each channel, and of the classes, `None` with a single one."""
+    """All tables of a decoder.
+
+    Attributes:
+      channels: A `_Table` of each channel, with a row for each class.
+      classes: The `_Table` of the classes, `None` with a single one.
+      widths: int64 `[A]`, those of `channels`.
+      numbers: float64 `[K]`, `row_numbers` of the classes.
+    """
 
     channels: list
     classes: object
     widths: np.ndarray
+    numbers: np.ndarray
 
     @classmethod
     def make(cls, cdfs, class_cdfs):
-        channels = [_Table.make(cdf) for cdf in cdfs]
-        classes = None if class_cdfs is None else _Table.make(class_cdfs)
-        return cls(channels, classes, np.array([table.width for table in channels]))
+        channels = _tables(cdfs)
+        classes = None if class_cdfs is None else _tables([class_cdfs])[0]
+        return cls(channels, classes, np.array([table.width for table in channels]), row_numbers(len(cdfs[0])))
 
 
 class _Lanes:
@@ -98,13 +115,13 @@ class _Lanes:
 
         Args:
           table: A `_Table`.
-          rows: float64 `[lanes]`, which row of the table each lane decodes from.
+          rows: float64 `[lanes]`, the number in `row_numbers` of the row that each lane decodes from.
 
         Returns:
           int64 `[lanes]`, values of all rows.
         """
         # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
-        # its error up to row 31 half of that.
+        # its error from row -32 to row 31 half of that.
         quotient = self.distance / self.size
         if rows is not None:
             quotient += rows
@@ -194,16 +211,17 @@ def _going_on(lanes, counts, position):
 
 
 def _decode_classes(table, lanes, counts):
-    """Classes float64 `[positions, lanes]`, which come before the latents; `None` with a single one."""
+    """Classes int64 `[positions, lanes]`, which come before the latents; `None` with a single one."""
     if table is None:
         return None
-    classes = np.zeros([counts[0] + 1, len(counts)])
-    rows = np.zeros(len(counts))
+    classes = np.zeros([counts[0], len(counts)], np.int64)
+    numbers = row_numbers(table.width + 1)
+    rows = np.zeros(len(counts), np.int64)
     for position in range(counts[0]):
         going_on, part = _going_on(lanes, counts, position)
         part.stop_at_the_end()
         row = rows[going_on]
-        classes[position, going_on] = part.decode(table, row) - row * table.width
+        classes[position, going_on] = part.decode(table, numbers[row]) - row * table.width
         rows = classes[position] + 1
         if part is not lanes:
             lanes.put(going_on, part)
@@ -216,7 +234,7 @@ def _decode_position(tables, lanes, rows, bad):
     Args:
       tables: `DecoderTables`.
       lanes: `_Lanes`.
-      rows: Classes float64 `[lanes]`, or `None`.
+      rows: Classes int64 `[lanes]`, or `None`.
       bad: bool `[lanes]`; set where an escape code cannot be.
 
     Returns:
@@ -224,18 +242,19 @@ def _decode_position(tables, lanes, rows, bad):
     """
     lanes.stop_at_the_end()
     before = lanes.distance.copy(), lanes.size, lanes.pointer.copy()
-    symbols = np.array([lanes.decode(table, rows) for table in tables.channels])
+    numbers = None if rows is None else tables.numbers[rows]
+    symbols = np.array([lanes.decode(table, numbers) for table in tables.channels])
     if rows is not None:
-        symbols -= tables.widths[:, np.newaxis] * rows.astype(np.int64)
+        symbols -= tables.widths[:, np.newaxis] * rows
     escapes = tables.widths - 1
     if not np.any(symbols == escapes[:, np.newaxis]):
         return symbols
     lanes.distance, lanes.size, lanes.pointer = before
     for channel, (table, escape) in enumerate(zip(tables.channels, escapes)):
         lanes.stop_at_the_end()
-        value = lanes.decode(table, rows)
+        value = lanes.decode(table, numbers)
         if rows is not None:
-            value = value - table.width * rows.astype(np.int64)
+            value = value - table.width * rows
         which = np.flatnonzero(value == escape)
         if which.size:
             excess, hopeless = lanes.decode_escapes(which)

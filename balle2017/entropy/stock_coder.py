@@ -39,11 +39,10 @@ from balle2017.entropy.stock_decoding import (
     flat,
     read_words,
     refills_of,
-    row_numbers,
     search_tables,
 )
 from balle2017.entropy.stock_encoding import UNROLL, divisors, interval_sizes, write_digits
-from balle2017.entropy.tables import MAX_SYMBOL
+from balle2017.entropy.tables import MAX_SYMBOL, row_numbers
 
 # With a multiple of so many lanes the rows of a tensor are aligned, and so need not be copied.
 _LANES = 8
@@ -274,7 +273,7 @@ class StockCoder(Coder):
         rows = tf.reshape(lookup[self.num_classes * self._class_size :], [self.num_classes + 1, length])
         search = flat(search_tables(rows, [length]))
         positions = tf.reduce_max(counts)
-        first_class, first_row = (float(row_numbers(count)[0]) for count in (self.num_classes, self.num_classes + 1))
+        first_class, first_row = (row_numbers(count)[0] for count in (self.num_classes, self.num_classes + 1))
 
         def step(position, classes, state, row):
             active = position < counts

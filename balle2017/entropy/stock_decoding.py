@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy.stock_encoding import DIGIT, divisors, last_number, scale_of
+from balle2017.entropy.tables import row_numbers
 
 # More bits than any latent has in the escape code.
 MAX_BITS = 30
@@ -39,11 +40,6 @@ class Search(NamedTuple):
 
     ends: tf.Tensor
     bounds: tf.Tensor
-
-
-def row_numbers(count):
-    """What is added to the bins of each row of a `Search`, on both sides of 0, where numbers are most exact."""
-    return np.arange(count) - count // 2
 
 
 def search_tables(rows, sizes):

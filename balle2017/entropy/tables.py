@@ -31,7 +31,7 @@ class CodingTables:
     """
 
     PRECISION = 16
-    # The stock coder's search tells 64 rows apart, and the classes' own table has one more.
+    # The decoders' search tells 64 rows apart, and the classes' own table has one more.
     MAX_CLASSES = 63
 
     offsets: np.ndarray
@@ -87,6 +87,14 @@ def lookup_of(stored):
     lookup[ends] = 2**CodingTables.PRECISION
     lookup[begins - 1] = lookup[begins - 1].astype(np.int16)
     return lookup
+
+
+def row_numbers(count):
+    """What a decoder that searches the bins of many rows at once adds to each row's, float64 `[count]`.
+
+    They lie on both sides of 0, where numbers are most exact.
+    """
+    return np.arange(count) - float(count // 2)
 
 
 def bin_shares(cdfs):
