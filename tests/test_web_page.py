@@ -101,6 +101,35 @@ def test_a_photograph_in_the_page(browser, page_server, page_models_dir, tmp_pat
     assert browser.get_log("browser") == []
 
 
+def test_a_family_for_ms_ssim_is_compared_by_it(page_models_dir, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for source in (page_models_dir / RATE_POINTS[0], codec.models_dir() / "bls2017-msssim-3"):
+        (folder / source.name).symlink_to(source)
+    pixels = np.asarray(Image.open(KODAK).convert("RGB"))
+    odd, small = pixels[:493, :731], pixels[:160, :240]
+    with serving(Site(folder)) as server, chromium(tmp_path / "profile", address(server)) as browser:
+        page = Page(browser)
+        drop(browser, [("odd.png", as_png(odd))])
+        page.wait_until_compared(RATE_POINTS[0])
+        assert page.text("thead").endswith("PSNR, dB")
+        page.find("#family").send_keys("bls2017-msssim")
+        page.wait_until_compared("bls2017-msssim-3")
+        assert page.text("thead").endswith("MS-SSIM")
+        cells = browser.find_elements("css selector", "tbody td:nth-child(4)")[:3]
+        own, jpeg, webp = (float(cell.get_attribute("title").removeprefix("MS-SSIM ")) for cell in cells)
+        decoded = codec.decompress(codec.load("bls2017-msssim-3", folder).compress(odd), folder).pixels
+        assert own == pytest.approx(metrics.ms_ssim(odd, decoded), abs=1e-4)
+        # With as many bytes the others are worse.
+        assert own > max(jpeg, webp) and page.text("#right-tag").endswith(f"MS-SSIM {own:.3f}")
+        assert [cell.text for cell in cells] == [f"{figure:.3f}" for figure in (own, jpeg, webp)]
+        # Smaller pictures do not have all scales.
+        drop(browser, [("small.png", as_png(small))])
+        page.wait(lambda: page.text("#name") == "small.png" and "…" not in page.sizes())
+        assert page.text("thead").endswith("PSNR, dB") and page.text("#right-tag").endswith("dB")
+        assert browser.get_log("browser") == []
+
+
 def test_what_is_no_picture_gets_a_sentence(browser, page_server, small_file, tmp_path):
     browser.get(address(page_server))
     page = Page(browser)

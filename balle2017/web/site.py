@@ -14,7 +14,7 @@ from balle2017.saved_model.stored_arrays import GRAPHS
 STATIC = pathlib.Path(__file__).parent / "static"
 INDEX = "models.json"
 _EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "seeding_by_clements_engelhardt.jpg"
-_KEYS = ("name", "lambda", "channels", "slice_length", "kodak")
+_KEYS = ("name", "lambda", "distortion", "channels", "slice_length", "kodak")
 
 
 class Site:

@@ -3,7 +3,8 @@
 import { Sentence } from "./bitstream";
 import { WorkerClient } from "./client";
 import type { PictureTile } from "./codec";
-import { byId, formatBpp, formatBytes, formatDecibels, saveAs, show } from "./dom";
+import { byId, formatBpp, formatBytes, saveAs, show } from "./dom";
+import { type Fidelity, formatFidelity, measureOf } from "./fidelity";
 import type { ModelInfo } from "./models";
 import type { Match } from "./picture";
 import type { Viewer } from "./viewer";
@@ -26,7 +27,7 @@ interface Page {
 /** The photograph as a rate point codes it. */
 interface Coded {
   file: Uint8Array<ArrayBuffer>;
-  psnr: number;
+  fidelity: Fidelity;
   picture?: ImageBitmap;
   rivals: { [rival in Rival]?: Match };
 }
@@ -170,11 +171,12 @@ export class Comparison {
       const times = [performance.now()];
       const file = await this.coder.call("encode", [model.name], { progress, signal });
       times.push(performance.now());
-      const psnr = await this.coder.call("reconstruct", [], { progress, tile, signal });
+      const measure = measureOf(model, this.width, this.height);
+      const fidelity = await this.coder.call("reconstruct", [measure], { progress, tile, signal });
       times.push(performance.now());
       const [coding, decoding] = [1, 2].map((i) => ((times[i] - times[i - 1]) / 1000).toFixed(1));
       this.page.report(`Coded in ${coding} s, decoded in ${decoding} s.`);
-      coded = { file, psnr, rivals: coded?.rivals ?? {} };
+      coded = { file, fidelity, rivals: coded?.rivals ?? {} };
       // The longest unused is the first of the map.
       this.coded.delete(model.name);
       this.coded.set(model.name, coded);
@@ -183,9 +185,8 @@ export class Comparison {
     }
     this.setBusy(false);
     this.shown = coded;
-    const { file, psnr } = coded;
-    const size = formatBytes(file.length);
-    this.fillRow("balle2017", [size, formatBpp(file.length, this.width * this.height), formatDecibels(psnr)]);
+    for (const measure of ["psnr", "ms_ssim"]) show(measure, measure === coded.fidelity.measure);
+    this.showFigures("balle2017", coded.file.length, coded.fidelity);
     this.tagRight();
     for (const rival of Object.keys(RIVALS) as Rival[]) this.showRival(rival);
     this.showLeft();
@@ -200,7 +201,8 @@ export class Comparison {
 
   private async match(coded: Coded, rival: Rival, signal: AbortSignal) {
     if (coded.rivals[rival]) return;
-    const match = await this.rivals.call("match", [`image/${rival}`, coded.file.length], { signal });
+    const { file, fidelity } = coded;
+    const match = await this.rivals.call("match", [`image/${rival}`, file.length, fidelity.measure], { signal });
     show(`row-${rival}`, match !== null);
     if (!match) {
       if (this.chosen() === rival) document.querySelector<HTMLInputElement>("input[value=original]")!.click();
@@ -213,9 +215,8 @@ export class Comparison {
 
   private showRival(rival: Rival) {
     const match = this.shown?.rivals[rival];
-    const bytes = match?.file.size ?? 0;
-    const cells = [formatBytes(bytes), formatBpp(bytes, this.width * this.height), formatDecibels(match?.psnr ?? 0)];
-    this.fillRow(rival, match ? cells : ["…", "", ""]);
+    if (match) this.showFigures(rival, match.file.size, match.fidelity);
+    else this.fillRow(rival, ["…", "", ""]);
   }
 
   private chosen(): Rival | "original" {
@@ -230,13 +231,13 @@ export class Comparison {
     this.viewer.compare(true, name);
     const picture = chosen === "original" ? this.original : match?.bitmap;
     if (picture) this.viewer.left.getContext("2d")!.drawImage(picture, 0, 0);
-    if (match) tag("left", name, `${formatBytes(match.file.size)} · ${formatDecibels(match.psnr)} dB`);
+    if (match) tag("left", name, figures(match.file.size, match.fidelity));
     else tag("left", name, chosen === "original" ? formatBytes(this.originalBytes) : "…");
   }
 
   private tagRight() {
-    const { file, psnr } = this.shown!;
-    tag("right", "balle2017", `${formatBytes(file.length)} · ${formatDecibels(psnr)} dB`);
+    const { file, fidelity } = this.shown!;
+    tag("right", "balle2017", figures(file.length, fidelity));
   }
 
   private setBusy(isBusy: boolean) {
@@ -246,10 +247,21 @@ export class Comparison {
     byId("work").setAttribute("aria-busy", String(isBusy));
   }
 
-  private fillRow(row: string, cells: string[]) {
+  private showFigures(row: string, bytes: number, fidelity: Fidelity) {
+    const { short, long } = formatFidelity(fidelity);
+    this.fillRow(row, [formatBytes(bytes), formatBpp(bytes, this.width * this.height), short], long);
+  }
+
+  private fillRow(row: string, cells: string[], exactly = "") {
     const [, ...tds] = byId<HTMLTableRowElement>(`row-${row}`).cells;
     cells.forEach((text, i) => (tds[i].textContent = text));
+    tds[2].title = exactly;
   }
+}
+
+function figures(bytes: number, fidelity: Fidelity): string {
+  const { short } = formatFidelity(fidelity);
+  return `${formatBytes(bytes)} · ${fidelity.measure === "psnr" ? `${short} dB` : `MS-SSIM ${short}`}`;
 }
 
 /** Labels a side of the divider. */

@@ -18,10 +18,6 @@ export function formatBpp(bytes: number, pixels: number): string {
   return bpp.toFixed(bpp < 10 ? 3 : 2);
 }
 
-export function formatDecibels(psnr: number): string {
-  return Number.isFinite(psnr) ? psnr.toFixed(2) : "∞";
-}
-
 export function saveAs(blob: Blob, name: string) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

@@ -20,6 +20,8 @@ export interface Decoder extends Half {
 export interface ModelInfo {
   name: string;
   lambda: number;
+  /** What it was trained for: "mse" or "ms_ssim". */
+  distortion?: string;
   channels: number;
   slice_length: number;
   /** Mean figures on the Kodak photographs. */

@@ -1,7 +1,8 @@
 // Photographs as the browser reads and writes them.
 
 import { Sentence } from "./bitstream";
-import { checkSize, type Picture } from "./codec";
+import { checkSize, type Picture, type PictureTile } from "./codec";
+import { type Fidelity, fidelityOf, type Measure } from "./fidelity";
 
 // What few browsers read: name, first bytes, and what the command takes.
 const FOR_THE_COMMAND: [string, RegExp, string][] = [
@@ -37,7 +38,7 @@ export async function readPicture(file: Blob): Promise<Picture> {
 
 export interface Match {
   file: Blob;
-  psnr: number;
+  fidelity: Fidelity;
   bitmap: ImageBitmap;
 }
 
@@ -47,7 +48,7 @@ export interface Match {
  * @returns Nothing if the browser does not write the format.
  */
 export async function matchSize(
-  picture: Picture, type: string, bytes: number, breathe: () => Promise<void>,
+  picture: Picture, type: string, bytes: number, measure: Measure, breathe: () => Promise<void>,
 ): Promise<Match | null> {
   const canvas = toContext(new ImageData(picture.data, picture.width, picture.height)).canvas;
   const write = async (quality: number) => {
@@ -71,32 +72,25 @@ export async function matchSize(
     }
   }
   const decoded = await readPicture(best);
-  const squares = squaredError(picture, { ...decoded, left: 0, top: 0 });
-  return { file: best, psnr: toPsnr(squares, picture), bitmap: await toBitmap(decoded) };
+  const fidelity = await fidelityOf(picture, decoded, measure, breathe);
+  return { file: best, fidelity, bitmap: await toBitmap(decoded) };
 }
 
 export function toBitmap(picture: Picture): Promise<ImageBitmap> {
   return createImageBitmap(new ImageData(picture.data, picture.width, picture.height));
 }
 
-/** Sum over the colours of a part of the picture. */
-export function squaredError(picture: Picture, tile: Picture & { left: number; top: number }): number {
-  let sum = 0;
-  for (let y = 0, at = 0; y < tile.height; y++) {
-    let from = 4 * ((tile.top + y) * picture.width + tile.left);
-    for (let x = 0; x < tile.width; x++, at += 4, from += 4) {
-      const red = picture.data[from] - tile.data[at];
-      const green = picture.data[from + 1] - tile.data[at + 1];
-      const blue = picture.data[from + 2] - tile.data[at + 2];
-      sum += red * red + green * green + blue * blue;
-    }
-  }
-  return sum;
+/** A picture of which tiles are still to come. */
+export function emptyPicture({ width, height }: { width: number; height: number }): Picture {
+  return { width, height, data: new Uint8ClampedArray(4 * width * height) };
 }
 
-/** Decibels, of a squared error summed over a whole picture. */
-export function toPsnr(squares: number, { width, height }: { width: number; height: number }): number {
-  return 10 * Math.log10((255 ** 2 * 3 * width * height) / squares);
+/** Copies a tile into its picture. */
+export function copyTile(tile: PictureTile, into: Picture) {
+  for (let y = 0; y < tile.height; y++) {
+    const row = tile.data.subarray(4 * y * tile.width, 4 * (y + 1) * tile.width);
+    into.data.set(row, 4 * ((tile.top + y) * into.width + tile.left));
+  }
 }
 
 function toContext(source: ImageBitmap | ImageData): OffscreenCanvasRenderingContext2D {

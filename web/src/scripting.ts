@@ -1,14 +1,8 @@
 // The codec for scripts in the page, `window.balle2017`: arrays in, arrays out.
 
-import type { PictureTile, Latents } from "./codec";
 import { WorkerClient } from "./client";
-
-interface Pixels {
-  width: number;
-  height: number;
-  /** Red, green, blue and an opaque alpha channel. */
-  data: Uint8ClampedArray;
-}
+import type { Latents, Picture, PictureTile } from "./codec";
+import { copyTile, emptyPicture } from "./picture";
 
 export function makeScripting() {
   let started: WorkerClient | undefined;
@@ -37,13 +31,8 @@ export function makeScripting() {
   };
 }
 
-function join(tiles: PictureTile[], { width, height }: { width: number; height: number }): Pixels {
-  const data = new Uint8ClampedArray(4 * width * height);
-  for (const tile of tiles) {
-    for (let y = 0; y < tile.height; y++) {
-      const row = tile.data.subarray(4 * y * tile.width, 4 * (y + 1) * tile.width);
-      data.set(row, 4 * ((tile.top + y) * width + tile.left));
-    }
-  }
-  return { width, height, data };
+function join(tiles: PictureTile[], size: { width: number; height: number }): Picture {
+  const picture = emptyPicture(size);
+  for (const tile of tiles) copyTile(tile, picture);
+  return picture;
 }

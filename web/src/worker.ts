@@ -2,8 +2,9 @@
 
 import { Sentence } from "./bitstream";
 import * as codec from "./codec";
+import { fidelityOf, type Measure } from "./fidelity";
 import { findModel, listModels, type ModelInfo } from "./models";
-import { matchSize, readPicture, squaredError, toBitmap, toPsnr } from "./picture";
+import { copyTile, emptyPicture, matchSize, readPicture, toBitmap } from "./picture";
 
 /** From the page. */
 export type Request = { id: number; method: keyof typeof methods; args: any[] } | { cancel: number };
@@ -65,16 +66,16 @@ const methods = {
   },
 
   /** Decodes what has just been coded. */
-  async reconstruct(context: Context) {
+  async reconstruct(context: Context, measure: Measure) {
     const { model, latents } = coded;
     const { width, height } = source;
     const contents = { model: model.name, fingerprint: model.decoders[0].fingerprint, width, height };
-    let squares = 0;
+    const decoded = emptyPicture(source);
     for await (const tile of codec.synthesize(latents, contents, model, context)) {
-      squares += squaredError(source, tile);
+      copyTile(tile, decoded);
       context.tile(tile);
     }
-    return toPsnr(squares, source);
+    return fidelityOf(source, decoded, measure, context.breathe);
   },
 
   /** Codes latents. */
@@ -95,8 +96,8 @@ const methods = {
     return { model: model.name, width, height, channels, latents: wantsLatents ? latents : null };
   },
 
-  async match(context: Context, type: string, bytes: number) {
-    return matchSize(source, type, bytes, context.breathe);
+  async match(context: Context, type: string, bytes: number, measure: Measure) {
+    return matchSize(source, type, bytes, measure, context.breathe);
   },
 };
 
