@@ -188,3 +188,14 @@ def test_only_what_is_there_is_indexed(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(bytes(100))
     with pytest.raises(ValueError, match="does not hold synthesis/kernels/0"):
         stored_arrays.index(tmp_path, arrays)
+
+
+def test_tables_of_other_bins_in_another_class_are_refused():
+    cdf, class_cdfs = np.array([[0, 1, 2, 65536]] * 2), np.array([[0, 1, 65536]] * 3)
+    zeros = np.zeros(2, np.int32)
+    arrays = CodingTables(zeros, [cdf, cdf], zeros, class_cdfs).arrays()
+    lookup = arrays["coder/lookup"]
+    # One bin less for a channel in one class, and one more for the other.
+    arrays["coder/lookup"] = np.concatenate([lookup[:2], lookup[3:7], [1], lookup[7:]])
+    with pytest.raises(ValueError, match="bins"):
+        stored_arrays.tables_of(arrays)

@@ -59,14 +59,23 @@ def tables_of(arrays):
         arrays[f"coder/{field}"] for field in ("lookup", "active_channels", "offsets", "constants")
     )
     lookup = lookup_of(lookup)
-    rows = np.split(lookup, np.flatnonzero(lookup == 2**CodingTables.PRECISION)[:-1] + 1)
-    # Tables with a sign are those of channels, class by class.
-    of_channels = [row[1:] for row in rows if row.size and row[0] < 0]
-    of_classes = [row[1:] for row in rows if row.size and row[0] > 0]
-    cdfs = [None] * len(offsets)
-    for index, channel in enumerate(active):
-        cdfs[channel] = np.stack(of_channels[index :: len(active)])
-    return CodingTables(offsets, cdfs, constants, np.stack(of_classes) if of_classes else None)
+    ends = np.flatnonzero(lookup == 2**CodingTables.PRECISION) + 1
+    lengths = np.diff(ends, prepend=0)
+    # Tables with a sign are those of channels, class by class; behind them are those of the classes.
+    of_channels = np.count_nonzero(lookup[ends - lengths] < 0)
+    cdfs, class_cdfs = [None] * len(offsets), None
+    if len(active):
+        lengths = lengths[:of_channels].reshape(-1, len(active))
+        if not len(lengths) or np.any(lengths != lengths[0]):
+            raise ValueError("The coding tables are no tables of the same bins in all classes.")
+        # As wholes, since there are thousands of them.
+        rows, of_classes = np.split(lookup, [np.sum(lengths)])
+        rows = rows.reshape(len(lengths), -1)
+        for channel, table in zip(active, np.split(rows, np.cumsum(lengths[0])[:-1], 1)):
+            cdfs[channel] = table[:, 1:]
+        if len(of_classes):
+            class_cdfs = of_classes.reshape(len(lengths) + 1, -1)[:, 1:]
+    return CodingTables(offsets, cdfs, constants, class_cdfs)
 
 
 def write(folder, arrays):
