@@ -1,5 +1,7 @@
 """A rate point run without TensorFlow: its transforms by onnxruntime, its range coder in NumPy."""
 
+import concurrent.futures
+import contextlib
 import functools
 import importlib.util
 import threading
@@ -46,7 +48,8 @@ class OnnxRuntime:
         """Forgets what is loaded; returns what of it must stay as it is in a process that was forked."""
         loaded = getattr(self, "_loaded", None)
         self._loaded = {}
-        self._lock = threading.Lock()
+        # One for each part, as some are loaded side by side.
+        self._locks = {(half, part): threading.Lock() for half in GRAPHS for part in ("graph", "coder")}
         return loaded
 
     @staticmethod
@@ -75,7 +78,9 @@ class OnnxRuntime:
 
     def decode_slices(self, slices, slice_length, num_positions):
         """Inverse of `encode_slices`; see `Model.decode_slices`."""
-        return self._coder("decoder").decode(slices, slice_length, num_positions)
+        # What is decoded is synthesized next.
+        with self._opening("decoder"):
+            return self._coder("decoder").decode(slices, slice_length, num_positions)
 
     def _run(self, half, **inputs):
         session = self._load(half, "graph", self._open)
@@ -87,11 +92,24 @@ class OnnxRuntime:
                 raise MemoryError from error
             raise
 
+    @contextlib.contextmanager
+    def _opening(self, half):
+        """Opens a half's graph while something else is done, by a thread that has ended at its end."""
+        if (half, "graph") in self._loaded:
+            yield
+            return
+        # Python's own locks are held while it imports, and a fork must find them open.
+        onnxruntime()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            # If it fails, it will again where the graph is needed.
+            pool.submit(self._load, half, "graph", self._open)
+            yield
+
     def _coder(self, half):
         return self._load(half, "coder", self._make_coder)
 
     def _load(self, half, part, make):
-        with self._lock:
+        with self._locks[half, part]:
             if (half, part) not in self._loaded:
                 folder = self._folder / half / self._version
                 try:
