@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -154,3 +155,32 @@ def test_a_model_that_ships_without_tensorflow():
     decoded = codec.decompress(data, runtime="onnx").pixels
     assert 8 * len(data) / (pixels.shape[0] * pixels.shape[1]) < 0.4
     assert np.mean(np.square(decoded - pixels.astype(float))) < 30
+
+
+def test_a_picture_there_and_back_imports_nothing_that_it_does_not_need(tiny_models_dir, tmp_path):
+    Image.fromarray(photograph(40, 50)).save(tmp_path / "a.png")
+    program = (
+        "import sys; from balle2017 import tfci;"
+        "assert tfci.main(['compress', 'tiny-1', 'a.png', 'a.tfci', '--runtime', 'onnx']) == 0;"
+        "assert tfci.main(['decompress', 'a.tfci', 'b.png', '--runtime', 'onnx']) == 0;"
+        "print(*{'email', 'http', 'importlib.metadata', 'pyvips', 'tensorflow', 'tqdm', 'xml', 'PIL.TiffImagePlugin'}"
+        ".intersection(sys.modules))"
+    )
+    variables = {"PYTHONPATH": str(ROOT), "BALLE2017_MODELS": str(tiny_models_dir)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_latents_are_decoded_beside_a_graph_that_cannot_be_opened(tiny_models_dir, tmp_path):
+    whole = codec.load("tiny-1", tiny_models_dir, runtime="onnx")
+    contents = bitstream.unpack(whole.compress(photograph(40, 50)))
+    shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
+    (tmp_path / "tiny-1" / "decoder" / "1" / "synthesis.onnx").write_bytes(b"no graph")
+    damaged = codec.load("tiny-1", tmp_path, runtime="onnx")
+    latents = damaged.decode_latents(contents)
+    np.testing.assert_array_equal(latents, whole.decode_latents(contents))
+    with pytest.raises(codec.ModelError, match="decoder of tiny-1 cannot be loaded"):
+        damaged.runtime.synthesize(latents)

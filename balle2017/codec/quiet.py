@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -37,9 +36,12 @@ def import_tensorflow():
 
 
 def _asks_the_variable():
+    # Here, as it imports all that Python knows of mail.
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version("tensorflow").startswith("2.14.")
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version("tensorflow").startswith("2.14.")
+    except metadata.PackageNotFoundError:
         return False
 
 

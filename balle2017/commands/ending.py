@@ -1,5 +1,6 @@
 """How programs end: their statuses, sentences on standard error, and Ctrl-C."""
 
+import gc
 import os
 import signal
 import sys
@@ -21,7 +22,10 @@ def run(main, program="balle2017"):
     try:
         # Ended by another program is like ended by the user.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        sys.exit(main())
+        status = main()
+        # The system takes back the memory as a whole: to look through it for what is not needed takes a while.
+        gc.freeze()
+        sys.exit(status)
     except KeyboardInterrupt:
         complain("interrupted", INTERRUPTED, program=program)
         sys.stderr.flush()

@@ -5,8 +5,6 @@
 
 import sys
 
-from tqdm import tqdm
-
 # Seconds that may pass in silence, and between two reports where no terminal is.
 DELAY, INTERVAL = 2, 2
 
@@ -31,6 +29,9 @@ class Progress:
 
     def begin(self, total=None, description=None):
         """Starts the clock."""
+        # Here, as most pictures need no bar, and it imports all that Python knows of mail.
+        from tqdm import tqdm
+
         options = {"total": total, "desc": description, "delay": DELAY, **self._options}
         if sys.stderr is None:
             options["disable"] = True
@@ -42,6 +43,9 @@ class Progress:
         """Returns `update`, which starts the clock itself: what a library takes to load does not count."""
 
         def update(steps=1, note=""):
+            if self._bar is None and steps == total and DELAY > 0:
+                # All in one step: it is done before a bar would appear.
+                return
             if self._bar is None:
                 self.begin(total, description)
             self.update(steps, note)

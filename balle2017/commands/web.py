@@ -1,15 +1,17 @@
 """`balle2017 web`: from its parsed arguments to an exit status."""
 
-import webbrowser
-
 from balle2017 import codec
 from balle2017.commands.ending import DONE, FAILED, USAGE, complain
-from balle2017.web.server import address, make_server
-from balle2017.web.site import Site
 
 
 def serve(args):
     """Serves the page until it is interrupted, or writes it as files."""
+    # Late, as the other commands would wait for Python's servers, too.
+    import webbrowser
+
+    from balle2017.web.server import address, make_server
+    from balle2017.web.site import Site
+
     try:
         site = Site(args.models_dir)
     except codec.ModelError as error:

@@ -7,7 +7,7 @@ resources, and without `keep_gps` positions and the names of places.
 
 from PIL import ExifTags, Image
 
-from balle2017.pictures import colour, formats, xmp
+from balle2017.pictures import colour, formats
 
 ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD, _COLOUR_SPACE, _SRGB = 0x8769, 0x8825, 0xA001, 1
@@ -54,6 +54,9 @@ def collect(image, exif, profile, keep_gps):
         notices.append("Its EXIF data are damaged and not kept.")
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     if packet:
+        # Here, as Python's XML imports all that it knows of the web.
+        from balle2017.pictures import xmp
+
         try:
             found["XMP "] = xmp.clean(packet.encode() if isinstance(packet, str) else packet, keep_gps)
         except (ValueError, AttributeError, TypeError):
