@@ -42,7 +42,7 @@ def initialize(model, settings, crops, training):
     """
     start = None
     if settings.init_from:
-        start = _from_rate_point(settings, crops)
+        start = rate_point_to_start_from(settings, crops)
         analysis, synthesis = start.analysis, start.synthesis
     elif settings.start == "klt":
         analysis, synthesis = _linear_transform_code(settings, crops)
@@ -105,7 +105,7 @@ def squared_error_per_ms_ssim(analysis, synthesis, exponents, pixels):
     return max(mse - mse_finer, 1e-3) / max(ms_ssim - ms_ssim_finer, 1e-7)
 
 
-def _from_rate_point(settings, crops):
+def rate_point_to_start_from(settings, crops):
     """The exported rate point to start from, with weights in the units of this training."""
     start = reading.load_rate_point(settings.init_from)
     name = os.path.basename(os.path.normpath(settings.init_from))
