@@ -30,7 +30,7 @@ def latent_histogram(latents_of_images, num_latents, bound=1024):
 _SPREAD = np.exp(-2.0 * np.abs(np.arange(-20, 21)))
 
 
-def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
+def coding_tables(prior, counts, tail_mass=2.0**-16, confidence=1000.0):
     """Quantized cumulative distributions for range coding.
 
     The prior's density was fitted to noisy latents; the counts are of rounded ones. Each table is
@@ -65,8 +65,8 @@ def coding_tables(prior, counts, tail_mass=2.0**-17, confidence=1000.0):
             continue
         pmf = (count + confidence * p / p.sum()) / (count.sum() + confidence)
         cumulative = np.cumsum(pmf)
-        first = min(np.searchsorted(cumulative, tail_mass / 2), seen[0])
-        last = max(np.searchsorted(cumulative, 1.0 - tail_mass / 2), seen[-1])
+        # Wherever a value was seen once is too far: each bin takes its 2^-16 from all others, in every class.
+        first, last = np.searchsorted(cumulative, [tail_mass / 2, 1.0 - tail_mass / 2])
         inside = pmf[first : last + 1]
         with_escape = np.append(inside, max(1.0 - inside.sum(), 2.0**-CodingTables.PRECISION))
         offsets.append(int(first - bound))
