@@ -5,12 +5,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 from PIL import Image
 import pytest
 
 from balle2017 import codec, tfci
+from balle2017.codec.onnx_runtime import OnnxRuntime
 from balle2017.container import bitstream
 import balle2017.pillow  # noqa: F401 (it registers)
 from helpers.pictures import photograph
@@ -174,13 +176,65 @@ def test_a_picture_there_and_back_imports_nothing_that_it_does_not_need(tiny_mod
     assert done.stdout.split() == []
 
 
-def test_latents_are_decoded_beside_a_graph_that_cannot_be_opened(tiny_models_dir, tmp_path):
+@pytest.fixture
+def opened(monkeypatch):
+    """The halves whose graphs are opened."""
+    halves, open_graph = [], OnnxRuntime._open
+    monkeypatch.setattr(OnnxRuntime, "_open", lambda *args: halves.append(args[1]) or open_graph(*args))
+    return halves
+
+
+def test_latents_alone_need_no_graph(tiny_models_dir, opened):
+    data = codec.load("tiny-1", tiny_models_dir, runtime="onnx").compress(photograph(40, 50))
+    model = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx")
+    assert opened == ["encoder"]
+    assert model.decode_latents(bitstream.unpack(data)).shape == (3, 4, model.num_latents)
+    assert opened == ["encoder"]
+
+
+def test_a_graph_that_cannot_be_opened_is_asked_for_ahead_once(tiny_models_dir, tmp_path, opened, monkeypatch):
+    monkeypatch.setattr("balle2017.codec.tiling.CODER_POSITIONS", 1)
     whole = codec.load("tiny-1", tiny_models_dir, runtime="onnx")
     contents = bitstream.unpack(whole.compress(photograph(40, 50)))
+    assert contents.num_slices > 1
     shutil.copytree(tiny_models_dir / "tiny-1", tmp_path / "tiny-1")
     (tmp_path / "tiny-1" / "decoder" / "1" / "synthesis.onnx").write_bytes(b"no graph")
     damaged = codec.load("tiny-1", tmp_path, runtime="onnx")
-    latents = damaged.decode_latents(contents)
-    np.testing.assert_array_equal(latents, whole.decode_latents(contents))
+    del opened[:]
     with pytest.raises(codec.ModelError, match="decoder of tiny-1 cannot be loaded"):
-        damaged.runtime.synthesize(latents)
+        damaged.decode(contents)
+    assert opened == ["decoder"] * 2
+    np.testing.assert_array_equal(damaged.decode_latents(contents), whole.decode_latents(contents))
+
+
+def test_where_no_thread_can_be_started_pictures_are_decoded_all_the_same(tiny_models_dir, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    contents = bitstream.unpack(codec.load("tiny-1", tiny_models_dir, runtime="onnx").compress(photograph(40, 50)))
+    expected = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx").decode(contents)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    decoded = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx").decode(contents)
+    np.testing.assert_array_equal(decoded, expected)
+
+
+def test_a_thread_that_outlives_the_main_one_decodes(tiny_models_dir, tmp_path):
+    model = codec.load("tiny-1", tiny_models_dir, runtime="onnx")
+    (tmp_path / "a.tfci").write_bytes(model.compress(photograph(40, 50)))
+    program = (
+        "import pathlib, sys, threading\nfrom balle2017 import codec\n"
+        "data, main = pathlib.Path('a.tfci').read_bytes(), threading.main_thread()\n"
+        "def decode():\n"
+        "    while main.is_alive():\n"
+        "        pass\n"
+        "    print(*codec.decompress(data, sys.argv[1], runtime='onnx').pixels.shape)\n"
+        "threading.Thread(target=decode).start()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tiny_models_dir)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["40", "50", "3"], done.stderr

@@ -261,7 +261,8 @@ class Model:
         def jobs():
             for top, bottom in rows:
                 y0, y1 = tiling.widen(top, bottom, height, tiling.SYNTHESIS_CONTEXT)
-                latents = source.read(y0, y1)
+                with self.runtime.opening_decoder():
+                    latents = source.read(y0, y1)
                 if source.lost and not salvage:
                     raise DamagedError(
                         f"Slice {source.lost[0] + 1} of {contents.num_slices} holds no valid data.",

@@ -1,6 +1,5 @@
 """A rate point run without TensorFlow: its transforms by onnxruntime, its range coder in NumPy."""
 
-import concurrent.futures
 import contextlib
 import functools
 import importlib.util
@@ -78,9 +77,27 @@ class OnnxRuntime:
 
     def decode_slices(self, slices, slice_length, num_positions):
         """Inverse of `encode_slices`; see `Model.decode_slices`."""
-        # What is decoded is synthesized next.
-        with self._opening("decoder"):
-            return self._coder("decoder").decode(slices, slice_length, num_positions)
+        return self._coder("decoder").decode(slices, slice_length, num_positions)
+
+    @contextlib.contextmanager
+    def opening_decoder(self):
+        """Opens the decoder's graph while latents are decoded that it is for, by a thread that has ended at its end."""
+        if ("decoder", "graph") in self._loaded:
+            yield
+            return
+        # Python's own locks are held while it imports, and a fork must find them open.
+        onnxruntime()
+        thread = threading.Thread(target=self._try_to_open, args=("decoder",))
+        try:
+            thread.start()
+        except RuntimeError:
+            # There are no threads to have, for instance when the interpreter ends.
+            thread = None
+        try:
+            yield
+        finally:
+            if thread:
+                thread.join()
 
     def _run(self, half, **inputs):
         session = self._load(half, "graph", self._open)
@@ -92,18 +109,10 @@ class OnnxRuntime:
                 raise MemoryError from error
             raise
 
-    @contextlib.contextmanager
-    def _opening(self, half):
-        """Opens a half's graph while something else is done, by a thread that has ended at its end."""
-        if (half, "graph") in self._loaded:
-            yield
-            return
-        # Python's own locks are held while it imports, and a fork must find them open.
-        onnxruntime()
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            # If it fails, it will again where the graph is needed.
-            pool.submit(self._load, half, "graph", self._open)
-            yield
+    def _try_to_open(self, half):
+        # If it fails, it will again where the graph is needed.
+        with contextlib.suppress(Exception):
+            self._load(half, "graph", self._open)
 
     def _coder(self, half):
         return self._load(half, "coder", self._make_coder)
