@@ -190,12 +190,28 @@ def test_only_what_is_there_is_indexed(tmp_path):
         stored_arrays.index(tmp_path, arrays)
 
 
-def test_tables_of_other_bins_in_another_class_are_refused():
+@pytest.mark.parametrize(
+    "change",
+    [
+        # One bin less for a channel in one class, and one more for the other.
+        lambda rows: [rows[0], rows[1][[0, 1, 2, 3, 3, 4]], rows[2][[0, 1, 2, 4]], *rows[3:]],
+        # The classes' first, and one of a channel or of the classes that is not there.
+        lambda rows: [*rows[4:], *rows[:4]],
+        lambda rows: [*rows[:3], *rows[4:]],
+        lambda rows: rows[:-1],
+        # One bin of a class in another row.
+        lambda rows: [*rows[:4], rows[4][[0, 1, 3]], np.insert(rows[5], 2, 2), rows[6]],
+        lambda rows: rows[4:],
+    ],
+)
+def test_tables_of_other_bins_in_another_class_are_refused(change):
     cdf, class_cdfs = np.array([[0, 1, 2, 65536]] * 2), np.array([[0, 1, 65536]] * 3)
     zeros = np.zeros(2, np.int32)
     arrays = CodingTables(zeros, [cdf, cdf], zeros, class_cdfs).arrays()
     lookup = arrays["coder/lookup"]
-    # One bin less for a channel in one class, and one more for the other.
-    arrays["coder/lookup"] = np.concatenate([lookup[:2], lookup[3:7], [1], lookup[7:]])
+    rows = [*np.split(lookup[:20], 4), *np.split(lookup[20:], 3)]
+    arrays["coder/lookup"] = np.concatenate(rows)
+    assert stored_arrays.tables_of(arrays).num_classes == 2
+    arrays["coder/lookup"] = np.concatenate(change(rows))
     with pytest.raises(ValueError, match="bins"):
         stored_arrays.tables_of(arrays)

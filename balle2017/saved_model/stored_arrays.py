@@ -54,7 +54,11 @@ def transform_of(arrays, name):
 
 
 def tables_of(arrays):
-    """The `CodingTables` of arrays by name."""
+    """The `CodingTables` of arrays by name.
+
+    Raises:
+      ValueError: If they are none.
+    """
     lookup, active, offsets, constants = (
         arrays[f"coder/{field}"] for field in ("lookup", "active_channels", "offsets", "constants")
     )
@@ -62,19 +66,29 @@ def tables_of(arrays):
     ends = np.flatnonzero(lookup == 2**CodingTables.PRECISION) + 1
     lengths = np.diff(ends, prepend=0)
     # Tables with a sign are those of channels, class by class; behind them are those of the classes.
-    of_channels = np.count_nonzero(lookup[ends - lengths] < 0)
+    signed = lookup[ends - lengths] < 0
+    of_channels = np.count_nonzero(signed)
     cdfs, class_cdfs = [None] * len(offsets), None
     if len(active):
-        lengths = lengths[:of_channels].reshape(-1, len(active))
-        if not len(lengths) or np.any(lengths != lengths[0]):
+        num_classes, rest = divmod(of_channels, len(active))
+        lengths, lengths_of_classes = np.split(lengths, [of_channels])
+        # With the number before each; a single class has no tables of classes.
+        expected = [num_classes + 2] * (num_classes + 1) if num_classes > 1 else []
+        if (
+            rest
+            or not num_classes
+            or not np.all(signed[:of_channels])
+            or np.any(lengths.reshape(num_classes, -1) != lengths[: len(active)])
+            or not np.array_equal(lengths_of_classes, expected)
+        ):
             raise ValueError("The coding tables are no tables of the same bins in all classes.")
         # As wholes, since there are thousands of them.
         rows, of_classes = np.split(lookup, [np.sum(lengths)])
-        rows = rows.reshape(len(lengths), -1)
-        for channel, table in zip(active, np.split(rows, np.cumsum(lengths[0])[:-1], 1)):
+        rows = rows.reshape(num_classes, -1)
+        for channel, table in zip(active, np.split(rows, np.cumsum(lengths[: len(active)])[:-1], 1)):
             cdfs[channel] = table[:, 1:]
         if len(of_classes):
-            class_cdfs = of_classes.reshape(len(lengths) + 1, -1)[:, 1:]
+            class_cdfs = of_classes.reshape(num_classes + 1, -1)[:, 1:]
     return CodingTables(offsets, cdfs, constants, class_cdfs)
 
 
