@@ -215,3 +215,19 @@ def test_tables_of_other_bins_in_another_class_are_refused(change):
     arrays["coder/lookup"] = np.concatenate(change(rows))
     with pytest.raises(ValueError, match="bins"):
         stored_arrays.tables_of(arrays)
+
+
+def test_more_classes_than_decoders_tell_apart_are_refused():
+    zero = np.zeros(1, np.int32)
+
+    def arrays(num_classes):
+        cdfs = [np.array([[0, 1, 65536]] * num_classes)]
+        class_cdfs = np.array([[*range(num_classes), 65536]] * (num_classes + 1))
+        lookup = np.concatenate(
+            [np.insert(cdf, 0, sign, 1).ravel() for sign, cdf in ((-16, cdfs[0]), (16, class_cdfs))]
+        )
+        return {**CodingTables(zero, [None], zero).arrays(), "coder/active_channels": zero, "coder/lookup": lookup}
+
+    assert stored_arrays.tables_of(arrays(63)).num_classes == 63
+    with pytest.raises(ValueError, match="at most 63 classes, not 64"):
+        stored_arrays.tables_of(arrays(64))

@@ -28,6 +28,9 @@ class CodingTables:
       class_cdfs: Distributions of the classes, int32 `[K + 1, K + 1]`: row 0 for a slice's first
         position, row 1 + k for a position that follows one of class k. `None` with a single class,
         of which nothing is sent.
+
+    Raises:
+      ValueError: If there are more than `MAX_CLASSES`.
     """
 
     PRECISION = 16
@@ -38,6 +41,10 @@ class CodingTables:
     cdfs: list[Optional[np.ndarray]]
     constants: np.ndarray
     class_cdfs: Optional[np.ndarray] = None
+
+    def __post_init__(self):
+        if self.num_classes > self.MAX_CLASSES:
+            raise ValueError(f"Coding tables have at most {self.MAX_CLASSES} classes, not {self.num_classes}.")
 
     @property
     def num_classes(self) -> int:
