@@ -6,7 +6,7 @@ import pytest
 from balle2017.entropy.numpy_coder import NumpyCoder
 from balle2017.entropy.plain_decoder import RangeDecoder
 from balle2017.entropy.tables import CodingTables
-from helpers.rate_points import random_rate_point
+from helpers.rate_points import EDGES, class_edge, random_rate_point
 
 
 def random_latents(rate_point, positions, seed=0):
@@ -56,23 +56,16 @@ def test_slices_read_as_the_document_says():
     assert len(classes) > 1
 
 
-@pytest.mark.parametrize("k", [0, 30, 31, 32, 47, 62])
-def test_a_code_value_just_below_a_bound_is_below_it_in_every_row(k):
-    num_classes = CodingTables.MAX_CLASSES
-    # Of this class, which is half of all, the first channel leaves an interval of 2^16, which a digit makes 2^32. Of
-    # that the second takes the first 2^-16, and of this the third the last.
-    dear = np.array([[0, 1, 2, 2**16]] * num_classes)
-    first = dear.copy()
-    first[k, 1:3] = 2, 3
-    cdfs = [first, dear, np.array([[0, 2**16 - 1, 2**16]] * num_classes)]
-    shares = np.full(num_classes, 2**15 // (num_classes - 1))
-    shares[k] = 2**15
-    shares[k - 1] += 2**16 - np.sum(shares)
-    class_cdfs = np.tile(np.cumsum([0, *shares]), [num_classes + 1, 1])
-    coder = NumpyCoder(CodingTables(np.zeros(3, np.int32), cdfs, np.zeros(3, np.int32), class_cdfs), 1)
-    latents = np.array([[0, 0, 5]], np.int32)
-    decoded, valid = coder.decode(coder.encode(latents), 1, 1)
+@pytest.mark.parametrize("edge, k", EDGES)
+def test_a_code_value_just_below_a_bound_is_below_it_in_every_row(edge, k):
+    tables, latents = edge(k)
+    coder = NumpyCoder(tables, 1)
+    slices = coder.encode(latents)
+    decoded, valid = coder.decode(slices, 1, 1)
     assert decoded.tolist() == latents.tolist() and valid.all()
+    if edge is class_edge:
+        # All that a decoder knows of the value when it looks for the class.
+        assert int.from_bytes(slices[0][:4], "big") == 2**16 * tables.class_cdfs[0, k + 1] - 1
 
 
 def test_groups_of_slices_change_nothing(monkeypatch):

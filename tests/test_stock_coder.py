@@ -5,17 +5,18 @@ import pytest
 import tensorflow as tf
 
 from balle2017.entropy.coder import units_of_sizes
+from balle2017.entropy.numpy_coder import NumpyCoder
 from balle2017.entropy.stock_coder import StockCoder
 from balle2017.entropy.tables import CodingTables, bin_units
 from balle2017.entropy.tfc_coder import TfcCoder
-from helpers.rate_points import random_cdf, random_class_cdfs
+from helpers.rate_points import EDGES, random_cdf, random_class_cdfs
 
 # Nearly certain values make long runs of carries, and intervals that stay at their smallest.
 _PEAKED = [np.array([cdf], np.int32) for cdf in ([0, 1, 65535, 65536], [0, 65535, 65536], [0, 1, 65536])]
 
 
 def make_coders(num_active, peaked=False, num_classes=1, seed=0):
-    """Both coders of the same random tables, with functions that encode and decode."""
+    """`coders_of` random tables."""
     random = np.random.default_rng(seed)
     if peaked:
         cdfs = [np.repeat(_PEAKED[i % len(_PEAKED)], num_classes, 0) for i in range(num_active)]
@@ -24,9 +25,13 @@ def make_coders(num_active, peaked=False, num_classes=1, seed=0):
     offsets = random.integers(-4, 1, num_active + 1).astype(np.int32)
     constants = np.full(num_active + 1, 5, np.int32)
     class_cdfs = random_class_cdfs(random, num_classes)
-    tables = CodingTables(offsets, [*cdfs, None], constants, class_cdfs)
+    return coders_of(CodingTables(offsets, [*cdfs, None], constants, class_cdfs))
+
+
+def coders_of(tables):
+    """For both coders of the same tables, functions that encode and decode."""
     ints = tf.TensorSpec([None], tf.int32)
-    latents, payload = tf.TensorSpec([None, num_active + 1], tf.int32), tf.TensorSpec([None], tf.uint8)
+    latents, payload = tf.TensorSpec([None, len(tables.cdfs)], tf.int32), tf.TensorSpec([None], tf.uint8)
 
     def functions(coder):
         def encode(latents, counts):
@@ -87,6 +92,19 @@ def test_same_bytes_and_back(num_active, positions, slice_length, scale, peaked,
     np.testing.assert_array_equal(stock_lengths, lengths)
     np.testing.assert_array_equal(stock_payload, payload)
     for decode in (tfc_decode, stock_decode):
+        decoded, valid = decode(payload, lengths, counts)
+        np.testing.assert_array_equal(decoded, latents)
+        assert np.all(valid)
+
+
+@pytest.mark.parametrize("edge, k", EDGES)
+def test_a_code_value_just_below_a_bound_is_below_it_in_every_row(edge, k):
+    tables, latents = edge(k)
+    (slice_,) = NumpyCoder(tables, 1).encode(latents)
+    counts = np.array([1], np.int32)
+    for encode, decode in coders_of(tables):
+        payload, lengths = encode(latents, counts)
+        assert payload.numpy().tobytes() == slice_
         decoded, valid = decode(payload, lengths, counts)
         np.testing.assert_array_equal(decoded, latents)
         assert np.all(valid)

@@ -31,6 +31,45 @@ def _random_distribution(random, bins):
     return np.concatenate([[0], np.cumsum(pmf)]).astype(np.int32)
 
 
+def channel_edge(k):
+    """Tables of as many classes as there may be, and latents `[1, N]` that take one of them.
+
+    In the last channel their code value is as near below a bound of that class's table as it can be.
+    """
+    num_classes = CodingTables.MAX_CLASSES
+    # Of this class, which is half of all, the first channel leaves an interval of 2^16, which a digit makes 2^32. Of
+    # that the second takes the first 2^-16, and of this the third the last.
+    dear = np.array([[0, 1, 2, 2**16]] * num_classes)
+    first = dear.copy()
+    first[k, 1:3] = 2, 3
+    cdfs = [first, dear, np.array([[0, 2**16 - 1, 2**16]] * num_classes)]
+    return _with_share_of_a_class(k, 2**15, cdfs), np.array([[0, 0, 5]], np.int32)
+
+
+def class_edge(k):
+    """As `channel_edge`, but in the class's own table, which is the first: the code value is below its upper end."""
+    num_classes = CodingTables.MAX_CLASSES
+    # The class leaves an interval of 2^16, of which the first channel takes the last 2^-16, in any class; in the
+    # others the second costs too much.
+    cheap = np.array([[0, 1, 2, 2**16]] * num_classes)
+    cheap[k, 1:3] = 2**16 - 2, 2**16 - 1
+    cdfs = [np.array([[0, 2**16 - 1, 2**16]] * num_classes), cheap]
+    return _with_share_of_a_class(k, 1, cdfs), np.array([[5, 0]], np.int32)
+
+
+def _with_share_of_a_class(k, share, cdfs):
+    num_classes = len(cdfs[0])
+    shares = np.full(num_classes, (2**16 - share) // (num_classes - 1))
+    shares[k] = share
+    shares[k - 1] += 2**16 - np.sum(shares)
+    class_cdfs = np.tile(np.cumsum([0, *shares]), [num_classes + 1, 1])
+    zeros = np.zeros(len(cdfs), np.int32)
+    return CodingTables(zeros, cdfs, zeros, class_cdfs)
+
+
+EDGES = [(channel_edge, k) for k in (0, 30, 31, 32, 47, 62)] + [(class_edge, k) for k in (0, 31, 62)]
+
+
 def random_rate_point(name="tiny-1", num_filters=8, num_latents=12, channels=3, slice_length=7, seed=0, num_classes=3):
     """An untrained rate point, whose latents often need the escape code."""
     random = np.random.default_rng(seed)
