@@ -3,8 +3,8 @@
 All slices run side by side, as lanes of one vectorized loop, as in `stock_coder`, whose arithmetic
 this is: sizes of intervals are float64, which is exact; the encoder's loop knows only the size of
 the interval, and its base is summed up afterwards; the decoder follows the distance of the code
-value from the interval's base; the tables of all classes stand in one sorted row, the k-th shifted
-by k. What costs is NumPy's overhead for each operation of a step, so these are few, on contiguous
+value from the interval's base; the tables of all classes stand in one sorted row, each shifted by
+one more. What costs is NumPy's overhead for each operation of a step, so these are few, on contiguous
 vectors of one type.
 
 Reference: G. N. N. Martin, "Range coding: an algorithm for removing redundancy

@@ -110,21 +110,21 @@ class _Lanes:
         """Lets lanes that are beyond their end go no further."""
         np.minimum(self.pointer, self._limits, self.pointer)
 
-    def decode(self, table, rows=None):
+    def decode(self, table, numbers=None):
         """Decodes one value in each lane.
 
         Args:
           table: A `_Table`.
-          rows: float64 `[lanes]`, the number in `row_numbers` of the row that each lane decodes from.
+          numbers: float64 `[lanes]`, those in `row_numbers` of the rows that the lanes decode from.
 
         Returns:
           int64 `[lanes]`, values of all rows.
         """
-        # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
-        # its error from row -32 to row 31 half of that.
+        # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and its error
+        # with numbers from -32 to 31 at most 2^-49 + 2^-54, about half of that. With 32 it would be too much.
         quotient = self.distance / self.size
-        if rows is not None:
-            quotient += rows
+        if numbers is not None:
+            quotient += numbers
         value = table.search(quotient, "right")
         low = table.lower[value]
         low *= self.size

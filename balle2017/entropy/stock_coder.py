@@ -171,31 +171,31 @@ class StockCoder(Coder):
         state, classes = self._decode_classes(lookup, first_state(words, begins_of_words), refills, limits, counts)
 
         stacked = [table for _, stack in stacks for table in stack]
-        has_rows = [] if classes is None else [classes[0]]
-        like = [*state, refills, *stacked, *has_rows]
+        has_numbers = [] if classes is None else [classes[0]]
+        like = [*state, refills, *stacked, *has_numbers]
 
         def decode_quickly(distance, size, pointer, refills, *others):
             """Goes through the channels as if there were no escape codes."""
-            stacked, row = others[: len(others) - len(has_rows)], others[-1] if has_rows else None
+            stacked, number = others[: len(others) - len(has_numbers)], others[-1] if has_numbers else None
             searches = {}
             for (channels, _), *stack in zip(stacks, stacked[::2], stacked[1::2]):
                 searches.update(zip(channels, zip(*map(tf.unstack, stack))))
             state, values = State(distance, size, pointer), []
             for channel in range(self.active.size):
-                value, state = decode_step(state, refills, Search(*searches[channel]), row)
+                value, state = decode_step(state, refills, Search(*searches[channel]), number)
                 values.append(value)
-            return [_within_row(tf.concat(values, 0), row, widths, self.num_classes), *state]
+            return [_within_row(tf.concat(values, 0), number, widths, self.num_classes), *state]
 
         decode_position = one_by_one(decode_quickly, [tf.TensorSpec(t.shape, t.dtype) for t in like])
 
-        def decode_position_slowly(state, row, bad, active):
+        def decode_position_slowly(state, number, bad, active):
             values = tf.TensorArray(tf.int32, self.active.size, element_shape=[1, None])
 
             def step(channel, values, state, bad):
                 here, length = begins[channel], lengths[channel]
                 search = flat(Search(*(table[:, here : here + length] for table in tables)))
-                value, state = decode_step(state, refills, search, row)
-                value = _within_row(value, row, length, self.num_classes)
+                value, state = decode_step(state, refills, search, number)
+                value = _within_row(value, number, length, self.num_classes)
                 escaped = tf.equal(value, escapes[channel]) & active
                 excess, state, hopeless = decode_escapes(state, refills, limits, escaped)
                 # Positive values go on where the table ends.
@@ -215,13 +215,13 @@ class StockCoder(Coder):
         def iterate(position, symbols, state, bad):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
-            row = None if classes is None else classes[position]
-            values, *after = decode_position(*start, refills, *stacked, *([] if row is None else [row]))
+            number = None if classes is None else classes[position]
+            values, *after = decode_position(*start, refills, *stacked, *([] if number is None else [number]))
             after = State(*after)
             escaped = tf.reduce_any(tf.equal(values, escapes[:, tf.newaxis]) & active)
             values, after, bad = tf.cond(
                 escaped,
-                lambda: decode_position_slowly(start, row, bad, active),
+                lambda: decode_position_slowly(start, number, bad, active),
                 lambda: (values, after, bad),
             )
             # A lane that has ended stays at its final state.
@@ -273,15 +273,15 @@ class StockCoder(Coder):
         rows = tf.reshape(lookup[self.num_classes * self._class_size :], [self.num_classes + 1, length])
         search = flat(search_tables(rows, [length]))
         positions = tf.reduce_max(counts)
-        first_class, first_row = (row_numbers(count)[0] for count in (self.num_classes, self.num_classes + 1))
+        first_class, first_number = (row_numbers(count)[0] for count in (self.num_classes, self.num_classes + 1))
 
-        def step(position, classes, state, row):
+        def step(position, classes, state, number):
             active = position < counts
             start = state._replace(pointer=tf.minimum(state.pointer, limits))
-            value, after = decode_step(start, refills, search, row)
-            value = tf.cast(_within_row(value, row, length, self.num_classes + 1), tf.float64)
+            value, after = decode_step(start, refills, search, number)
+            value = tf.cast(_within_row(value, number, length, self.num_classes + 1), tf.float64)
             state = State(*(tf.where(active, new, old) for new, old in zip(after, state)))
-            return position + 1, classes.write(position, value + first_class), state, value + (first_row + 1)
+            return position + 1, classes.write(position, value + first_class), state, value + (first_number + 1)
 
         _, classes, state, _ = tf.while_loop(
             lambda position, *_: position < positions,
@@ -290,7 +290,7 @@ class StockCoder(Coder):
                 tf.constant(0),
                 tf.TensorArray(tf.float64, positions, element_shape=[1, None]),
                 state,
-                tf.ones_like(state.size) * first_row,
+                tf.ones_like(state.size) * first_number,
             ),
             parallel_iterations=1,
         )

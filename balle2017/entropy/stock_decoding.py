@@ -81,23 +81,22 @@ def refills_of(words):
     return tf.reshape(tf.stack([tf.zeros_like(digits), -digits], 1), [-1])
 
 
-def decode_step(state, refills, search, row=None):
+def decode_step(state, refills, search, number=None):
     """Decodes one value in each lane.
 
     Args:
       state: A `State`.
       refills: See `refills_of`.
       search: A `Search`.
-      row: float64 `[1, lanes]`, the number in `row_numbers` of the row that each lane decodes from, if there are
-        several.
+      number: float64 `[1, lanes]`, that in `row_numbers` of the row that each lane decodes from, if there are several.
 
     Returns:
       The bin among those of all rows, int32 `[1, lanes]`, the next `State`.
     """
-    # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and
-    # its error from row -32 to row 31 half of that.
+    # Exact, since the quotient's distance from a bound of 16 bits is zero or at least 2^-48, and its error
+    # with numbers from -32 to 31 at most 2^-49 + 2^-54, about half of that. With 32 it would be too much.
     quotient = state.distance / state.size
-    quotient = quotient if row is None else quotient + row
+    quotient = quotient if number is None else quotient + number
     value = tf.raw_ops.UpperBound(sorted_inputs=search.ends, values=quotient)
     # One by one, since an op on two shapes takes several times as long.
     bounds = tf.unstack(tf.gather(search.bounds, value), axis=2)
