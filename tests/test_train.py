@@ -130,6 +130,7 @@ def test_flags_are_the_settings():
         (dict(num_classes=1), "prior=factorized"),
         (dict(ms_ssim_weight=250.0), "MS-SSIM needs a patch_size of at least 176"),
         (dict(ms_ssim_weight=250.0, distortion="ms_ssim", patch_size=192), "ms_ssim_weight is for distortion=mse"),
+        (dict(steps=0), "steps=0 trains nothing: name with init_from"),
         (dict(name="my point"), "'my point' is none"),
         (dict(name="a/b"), "'a/b' is none"),
     ],

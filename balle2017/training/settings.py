@@ -101,7 +101,10 @@ class Settings:
         upper=1,
     )
     steps: int = _setting(
-        20000, "Training steps; 0 leaves the weights of --init_from as they are: only coding tables are made.", lower=0
+        20000,
+        "Training steps; 0 takes the weights of --init_from, whose λ then stays, as another would rescale the latents:"
+        " with --fine_tune_steps=0 only coding tables are made.",
+        lower=0,
     )
     steps_per_epoch: int = _setting(250, "Steps between two validations and checkpoints.", lower=1)
     batch_size: int = _setting(16, "Crops in a (global) batch.", lower=1)
@@ -167,6 +170,8 @@ class Settings:
         if (self.distortion == "ms_ssim" or self.ms_ssim_weight) and self.patch_size < MIN_SIDE:
             least = -(-MIN_SIDE // STRIDE) * STRIDE
             raise SettingsError(f"MS-SSIM needs a patch_size of at least {least}, not {self.patch_size}")
+        if not self.steps and not self.init_from:
+            raise SettingsError("steps=0 trains nothing: name with init_from the rate point whose weights are taken")
         if self.prior == "competing" and self.num_classes == 1:
             raise SettingsError("a single class has nothing to compete with: num_classes=1 takes prior=factorized")
 
