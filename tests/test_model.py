@@ -9,6 +9,7 @@ import tensorflow as tf
 from balle2017.model import ms_ssim
 from balle2017.model.objective import RateDistortionModel
 from balle2017.training import klt
+from balle2017.training.loop import FineTuning
 from balle2017.training.photographs import CropSource, load_images
 from balle2017.training.settings import EXAMPLE_IMAGES
 from balle2017.training.soap import SOAP
@@ -68,6 +69,30 @@ def test_ms_ssim_as_distortion():
 def test_unknown_distortion_is_refused():
     with pytest.raises(ValueError, match="distortion is one of"):
         RateDistortionModel(0.01, num_filters=8, distortion="vmaf")
+
+
+def test_weight_of_ms_ssim_beside_itself_is_refused():
+    with pytest.raises(ValueError, match="ms_ssim_weight is for the distortion mse"):
+        RateDistortionModel(0.01, num_filters=8, distortion="ms_ssim", ms_ssim_weight=250.0)
+
+
+def test_fine_tuning_lowers_the_distortion_of_training():
+    tf.keras.utils.set_random_seed(0)
+    model = RateDistortionModel(0.01, num_filters=8, ms_ssim_weight=250.0)
+    images = tf.image.resize(tf.random.uniform([1, 11, 11, 3], 0, 255), [176, 176])
+    latents = tf.round(model.analysis(images))
+
+    def distortion():
+        return float(model.training_distortion(images, model.synthesis(latents)))
+
+    tuning, before = FineTuning(model), distortion()
+    tuning.compile(optimizer=tf.keras.optimizers.Adam(1e-2))
+    # What it says is of the weights before the step.
+    assert float(tuning.train_step(images)["distortion"]) == pytest.approx(before, rel=1e-4)
+    for _ in range(9):
+        tuning.train_step(images)
+    assert distortion() < before
+    np.testing.assert_array_equal(tf.round(model.analysis(images)), latents)
 
 
 def test_linear_transform_code_is_a_codec_before_any_training(crops):

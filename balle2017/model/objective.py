@@ -92,6 +92,8 @@ class RateDistortionModel(tf.keras.Model):
             raise ValueError(f"relaxation is one of {RELAXATIONS}, not {relaxation!r}")
         if prior not in PRIORS:
             raise ValueError(f"prior is one of {PRIORS}, not {prior!r}")
+        if ms_ssim_weight and distortion != "mse":
+            raise ValueError(f"ms_ssim_weight is for the distortion mse, not {distortion}")
         self.lmbda = lmbda
         self.distortion = distortion
         self.ms_ssim_weight = ms_ssim_weight
@@ -158,7 +160,7 @@ class RateDistortionModel(tf.keras.Model):
         return bpp + self.lmbda * distortion, bpp, distortion, psnr
 
     def training_distortion(self, images, reconstruction):
-        """The distortion that training lowers, a scalar: with small terms that keep what it alone lets go."""
+        """The distortion that training lowers, a scalar: with terms that keep what it alone lets go."""
         distortion = tf.reduce_mean(distortion_per_image(images, reconstruction, self.distortion))
         if self.distortion == "ms_ssim":
             means = tf.nn.avg_pool2d(images - reconstruction, STRIDE, STRIDE, "VALID")
