@@ -23,7 +23,8 @@ def run(main, program="balle2017"):
         # Ended by another program is like ended by the user.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         status = main()
-        # The system takes back the memory as a whole: to look through it for what is not needed takes a while.
+        # The system takes back the memory as a whole: to look through it for what is not needed takes a while. What
+        # refers to itself is never finalized then, which no file waits for.
         gc.freeze()
         sys.exit(status)
     except KeyboardInterrupt:

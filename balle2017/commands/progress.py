@@ -43,10 +43,10 @@ class Progress:
         """Returns `update`, which starts the clock itself: what a library takes to load does not count."""
 
         def update(steps=1, note=""):
-            if self._bar is None and steps == total and DELAY > 0:
-                # All in one step: it is done before a bar would appear.
-                return
             if self._bar is None:
+                if steps == total:
+                    # All in one step: it is done before a bar would appear.
+                    return
                 self.begin(total, description)
             self.update(steps, note)
 
