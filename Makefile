@@ -1,4 +1,4 @@
-# Python 3.10 or newer, and 3.9 for those who train; the first that are looked for are those that TensorFlow 2.14
+# Python 3.9 or newer; the first that are looked for are those that TensorFlow 2.14
 # comes with. Name another with make PYTHON=... setup
 PYTHON ?= $(shell for p in python3.11 python3.10 python3.14 python3.13 python3.12 python3.9 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
