@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -17,10 +18,12 @@ import pytest
 import tensorflow as tf
 
 from balle2017 import train as door
+from balle2017.model.transforms import analyze
 from balle2017.saved_model import reading
 from balle2017.training import checkpoints, loop
-from balle2017.training.settings import Settings, SettingsError, check_exported, check_kept, keep
+from balle2017.training.settings import EXAMPLE_IMAGES, Settings, SettingsError, check_exported, check_kept, keep
 
+ROOT = pathlib.Path(door.__file__).parents[1]
 SMALL = [
     "--fine_tune_steps=5",
     "--start=random",
@@ -185,6 +188,33 @@ def test_without_steps_only_coding_tables_are_made_anew(trained, tmp_path):
     assert after.figures["psnr"] == pytest.approx(before.figures["psnr"], abs=0.02)
     tables = [reading.load_rate_point(result.directory).tables.num_classes for result in (before, after)]
     assert tables == [4, 6]
+
+
+def test_between_a_training_and_its_start_both_ends_are_these_points(trained, tmp_path):
+    init_from = trained[0] / "models/tiny"
+    loop.train(tiny(tmp_path, name="next", init_from=str(init_from), steps=5, steps_per_epoch=5))
+    points = []
+    for share in (0, 1):
+        arguments = [f"--trained={tmp_path}/models/next", f"--init_from={init_from}", f"--data={EXAMPLE_IMAGES}",
+                     f"--share={share}", f"--models_dir={tmp_path}/{share}"]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, ROOT / "experiments/average.py", *arguments],
+            capture_output=True, text=True, env=environment, timeout=500,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        points.append(reading.load_rate_point(tmp_path / str(share) / "next"))
+        info = points[-1].info
+        assert info["validation"] == {} and [run["name"] for run in info["runs"]] == ["tiny", "next", "next (averaged)"]
+        assert info["runs"][-1]["settings"] == dict(share=share, init_from="tiny", trained="next", num_classes=4)
+    start, end = (reading.load_rate_point(folder) for folder in (init_from, tmp_path / "models/next"))
+    for half in ("analysis", "synthesis"):
+        for found, expected in zip(getattr(points[1], half).arrays(), getattr(end, half).arrays()):
+            np.testing.assert_array_equal(found, expected)
+    # Of the start, whose weights are in other units, what they make.
+    crops = np.random.default_rng(0).integers(0, 256, [2, 64, 64, 1]).astype(np.float32)
+    expected, found = (analyze(crops, point.analysis, 2, 0.5).numpy() for point in (start, points[0]))
+    np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
 
 
 def test_a_run_refuses_other_settings(trained):

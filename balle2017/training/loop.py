@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from balle2017.entropy import competition, fitting
 from balle2017.model import prior
-from balle2017.model.competing_prior import prior_of
+from balle2017.model.competing_prior import CompetingPrior, prior_of
 from balle2017.model.objective import RateDistortionModel
 from balle2017.model.operations import processor_has_bfloat16
 from balle2017.saved_model import writing
@@ -329,26 +329,39 @@ def rate_point_of(model, settings, training, info):
     )
     # But for the last trace of the dead ones in GDN's pools, what the analysis makes now.
     latents = [picture[..., alive] for picture in latents]
-    density, choose = prior_of(parameters), None
-    if settings.prior == "competing":
-        choose = density.choose_of_picture
-    num_latents = len(analysis.biases[-1])
-    tables = fitting.coding_tables(density, fitting.latent_histogram(latents, num_latents))
     alpha, epsilon = settings.exponents
     return RatePoint(
         name=settings.name,
         lmbda=settings.lmbda,
-        num_latents=num_latents,
+        num_latents=len(analysis.biases[-1]),
         channels=settings.channels,
         slice_length=settings.slice_length,
         gdn_alpha=alpha,
         gdn_epsilon=epsilon,
         analysis=analysis,
         synthesis=synthesis,
-        tables=competition.competing_tables(tables, latents, settings.num_classes, choose),
+        tables=tables_of(parameters, latents, settings.num_classes),
         prior=parameters,
         info=info,
     )
+
+
+def tables_of(parameters, latents, num_classes):
+    """Coding tables for rounded latents.
+
+    Args:
+      parameters: Of the prior, of either kind, by name.
+      latents: List of integer arrays `[h, w, num_latents]`, of the training set.
+      num_classes: K.
+
+    Returns:
+      `CodingTables`.
+    """
+    density = prior_of(parameters)
+    # The factorized prior knows of no classes.
+    choose = density.choose_of_picture if isinstance(density, CompetingPrior) else None
+    tables = fitting.coding_tables(density, fitting.latent_histogram(latents, latents[0].shape[-1]))
+    return competition.competing_tables(tables, latents, num_classes, choose)
 
 
 def describe(settings, ancestors, num_images, figures, seconds) -> dict[str, Any]:
