@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from balle2017.commands import ending
 from helpers.requirements import NEEDS_TENSORFLOW
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -22,6 +24,25 @@ setattr(getattr(found, inner) if inner else found, name, interrupt)
 module, sys.argv[1:] = sys.argv[1], []
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
+
+
+def test_an_import_that_was_interrupted_is_an_interruption(capsys, monkeypatch):
+    def main():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interruption:
+            raise ImportError("initialization failed") from interruption
+
+    def missing():
+        raise ImportError("no such module")
+
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(signal, "signal", lambda *handler: None)
+    with pytest.raises(SystemExit) as ended:
+        ending.run(main)
+    assert ended.value.code == 130 and capsys.readouterr().err == "balle2017: interrupted\n"
+    with pytest.raises(ImportError):
+        ending.run(missing)
 
 
 @pytest.mark.parametrize("module", ["balle2017", "client", "export", "beam", "evaluate", "train"])

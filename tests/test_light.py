@@ -218,11 +218,13 @@ def test_where_no_thread_can_be_started_pictures_are_decoded_all_the_same(tiny_m
     np.testing.assert_array_equal(decoded, expected)
 
 
-def test_a_thread_that_outlives_the_main_one_decodes(tiny_models_dir, tmp_path):
+@pytest.mark.parametrize("side", [8, 1000], ids=["several tiles", "one tile"])
+def test_a_thread_that_outlives_the_main_one_decodes(tiny_models_dir, tmp_path, side):
     model = codec.load("tiny-1", tiny_models_dir, runtime="onnx")
-    (tmp_path / "a.tfci").write_bytes(model.compress(photograph(40, 50)))
+    (tmp_path / "a.tfci").write_bytes(model.compress(photograph(200, 300)))
     program = (
-        "import pathlib, sys, threading\nfrom balle2017 import codec\n"
+        "import pathlib, sys, threading\nfrom balle2017 import codec\nfrom balle2017.codec import tiling\n"
+        "tiling._TILE_SIDE = int(sys.argv[2])\n"
         "data, main = pathlib.Path('a.tfci').read_bytes(), threading.main_thread()\n"
         "def decode():\n"
         "    while main.is_alive():\n"
@@ -231,10 +233,10 @@ def test_a_thread_that_outlives_the_main_one_decodes(tiny_models_dir, tmp_path):
         "threading.Thread(target=decode).start()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tiny_models_dir)],
+        [sys.executable, "-c", program, str(tiny_models_dir), str(side)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["40", "50", "3"], done.stderr
+    assert done.stdout.split() == ["200", "300", "3"], done.stderr

@@ -11,6 +11,7 @@ picture sees.
 import collections
 import concurrent.futures
 import itertools
+import threading
 
 from balle2017.model import network
 
@@ -72,9 +73,10 @@ def side_by_side(function, jobs):
     """
     jobs = iter(jobs)
     first = list(itertools.islice(jobs, 2))
-    if len(first) == 1:
-        # Most pictures are a single tile, which needs no other thread.
-        yield function(*first.pop())
+    if len(first) == 1 or not threading.main_thread().is_alive():
+        # Most pictures are a single tile, which needs no other thread; and none begins once the main one has ended.
+        for job in itertools.chain(first, jobs):
+            yield function(*job)
         return
     running = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:

@@ -27,9 +27,18 @@ def run(main, program="balle2017"):
         # refers to itself is never finalized then, which no file waits for.
         gc.freeze()
         sys.exit(status)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError) as error:
+        if not _is_interruption(error):
+            raise
         complain("interrupted", INTERRUPTED, program=program)
         sys.stderr.flush()
         # Threads may still be at work: without waiting for them, but for a file being written.
         with writing.lock:
             os._exit(INTERRUPTED)
+
+
+def _is_interruption(error):
+    """Whether the user is the cause: of an extension that is interrupted while it begins the import fails."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
