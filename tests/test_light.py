@@ -185,7 +185,7 @@ def opened(monkeypatch):
 
 
 def test_latents_alone_need_no_graph(tiny_models_dir, opened):
-    data = codec.load("tiny-1", tiny_models_dir, runtime="onnx").compress(photograph(40, 50))
+    data = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx").compress(photograph(40, 50))
     model = codec.Model(tiny_models_dir / "tiny-1", runtime="onnx")
     assert opened == ["encoder"]
     assert model.decode_latents(bitstream.unpack(data)).shape == (3, 4, model.num_latents)
