@@ -71,12 +71,15 @@ def side_by_side(function, jobs):
     The next job is made in the caller's thread while those before it run; all that is ever kept
     are a few jobs and results.
     """
+    if not threading.main_thread().is_alive():
+        # No pool begins any more.
+        yield from itertools.starmap(function, jobs)
+        return
     jobs = iter(jobs)
     first = list(itertools.islice(jobs, 2))
-    if len(first) == 1 or not threading.main_thread().is_alive():
-        # Most pictures are a single tile, which needs no other thread; and none begins once the main one has ended.
-        for job in itertools.chain(first, jobs):
-            yield function(*job)
+    if len(first) == 1:
+        # Most pictures are a single tile, which needs no other thread.
+        yield function(*first.pop())
         return
     running = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
