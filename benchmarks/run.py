@@ -76,7 +76,7 @@ def measure(args):
     from stages import stages
 
     pixels = images.read(args.image).pixels
-    model = codec.load(args.model, args.models_dir)
+    model = codec.load(args.model, args.models_dir, runtime="tensorflow")
     rate_point = reading.load_rate_point(str(model.folder))
     with tempfile.TemporaryDirectory() as folder:
         writing.export(rate_point, os.path.join(folder, args.model), "stock")

@@ -197,11 +197,16 @@ class StockCoder(Coder):
                 value, state = decode_step(state, refills, search, number)
                 value = _within_row(value, number, length, self.num_classes)
                 escaped = tf.equal(value, escapes[channel]) & active
-                excess, state, hopeless = decode_escapes(state, refills, limits, escaped)
-                # Positive values go on where the table ends.
-                excess += tf.where(excess > 0, escapes[channel] - 1, 0)
-                value = tf.where(escaped, excess, value)
-                bad |= hopeless | (tf.abs(value) > MAX_SYMBOL)
+
+                def go_beyond():
+                    excess, after, hopeless = decode_escapes(state, refills, limits, escaped)
+                    # Positive values go on where the table ends.
+                    excess += tf.where(excess > 0, escapes[channel] - 1, 0)
+                    found = tf.where(escaped, excess, value)
+                    return found, after, bad | hopeless | (tf.abs(found) > MAX_SYMBOL)
+
+                # Nearly all channels of such a position have none.
+                value, state, bad = tf.cond(tf.reduce_any(escaped), go_beyond, lambda: (value, state, bad))
                 return channel + 1, values.write(channel, value), state, bad
 
             _, values, state, bad = tf.while_loop(
