@@ -6,6 +6,10 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.14 python3.13 python3.1
 # make VENV=FOLDER PYTHON=... has several beside each other
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+NOT_FOUND = none was found: install one, or name it with make PYTHON=/path/to/python
+ifneq ($(origin PYTHON), file)
+NOT_FOUND = PYTHON=$(PYTHON) does not run as one
+endif
 
 .PHONY: setup demo test test-slow lint wheel rd bench web
 
@@ -13,7 +17,7 @@ setup: $(VENV)/installed
 
 $(VENV)/installed: setup.cfg constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || \
-	  { echo "balle2017 needs Python 3.9 or newer, and none was found: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
+	  { echo "balle2017 needs Python 3.9 or newer, and $(NOT_FOUND)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing what is needed into $(VENV), which takes some minutes where TensorFlow is part of it:" >&2
 	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[test]' --constraint constraints.txt
