@@ -7,8 +7,9 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.14 python3.13 python3.1
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 NOT_FOUND = none was found: install one, or name it with make PYTHON=/path/to/python
+# Whoever named one is told that it is this.
 ifneq ($(origin PYTHON), file)
-NOT_FOUND = PYTHON=$(PYTHON) does not run as one
+NOT_FOUND = $(if $(PYTHON),PYTHON=$(PYTHON) does not run as one,PYTHON is empty)
 endif
 
 .PHONY: setup demo test test-slow lint wheel rd bench web

@@ -4,7 +4,7 @@ Encodes and decodes (pixels to bytes and back) one photograph at 768×512 and at
 this package, with the reference formulation of tfc's published example, and with Pillow's JPEG 2000
 and AVIF at about the same rate; measures the limit that the machine's matrix products set, each step
 on its own, a command's cold start and a folder. Prints Markdown, and writes it with all single times
-as JSON. Takes about four minutes on two idle cores; what else the machine does is noticed and said.
+as JSON. Takes about seven minutes on two idle cores; what else the machine does is noticed and said.
 """
 
 import argparse

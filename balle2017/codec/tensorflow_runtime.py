@@ -18,8 +18,6 @@ from balle2017.codec.quiet import import_tensorflow
 # factors of products are rounded, and so are the sums of them; files stay compatible, pixels differ a little.
 ARITHMETIC = {"float32": "", "bfloat16": "_bfloat16"}
 _RANGE_CODER = "tensorflow_compression"
-# As glibc's malloc.h has it.
-_M_MMAP_THRESHOLD = -3
 
 
 @not_after_fork
@@ -31,7 +29,6 @@ def tensorflow():
       ImportError: If it is not installed.
     """
     tf = import_tensorflow()
-    _return_large_blocks()
     spec = importlib.util.find_spec(_RANGE_CODER)
     if spec is not None and _RANGE_CODER not in sys.modules:
         # Only the ops: the package itself imports tensorflow-probability, half a second of it.
@@ -145,12 +142,6 @@ class TensorflowRuntime:
             key: tuple({k: tensor.name for k, tensor in part.items()} for part in (signature.inputs, signature.outputs))
             for key, signature in loaded.signature_def.items()
         }
-
-
-def _return_large_blocks():
-    """Has the C library keep no free blocks of a megabyte and more: 50 MB when 100 megapixels are decoded."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _return_memory():
