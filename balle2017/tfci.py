@@ -3,7 +3,7 @@
 import os
 
 from balle2017 import __version__, codec
-from balle2017.commands import completion, ending, hints, memory, subcommands, web
+from balle2017.commands import completion, ending, hints, subcommands, web
 from balle2017.commands.arguments import make_parser
 from balle2017.files import streams
 from balle2017.pictures import images
@@ -25,7 +25,6 @@ def main(argv=None):
         completion.answer(parser)
     args = parser.parse_args(argv)
     images.set_limit(args.max_pixels)
-    memory.return_large_blocks()
     try:
         status = _COMMANDS[args.command](args)
         # Now, so that a pipe without a reader is noticed here; nothing where there is no output at all.

@@ -8,7 +8,7 @@ from typing import BinaryIO, Optional, Union
 import numpy as np
 
 from balle2017 import codec
-from balle2017.commands import hints
+from balle2017.commands import hints, memory
 from balle2017.pictures import images, metadata, png, streamed
 
 # Larger outputs are kept in a temporary file until they are written.
@@ -89,6 +89,7 @@ def compress(source, options, progress=None) -> Result:
     )
     picture = streamed.read(source, **how) or images.read(source, **how)
     pixels, notices = picture.pixels, hints.of_notices(picture)
+    _prepare_for(pixels.shape)
     if options.target_bpp is None:
         model = models[0]
         report = progress and _lagrangian(progress(model.count_steps(pixels, options.effort), model.name))
@@ -129,6 +130,7 @@ def decompress(data, options, format="PNG", progress=None) -> Result:
         options.runtime,
     )
     report = progress and progress(decoded.shape[0], decoded.model)
+    _prepare_for(decoded.shape)
     if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
         out = tempfile.SpooledTemporaryFile(_BUFFER)
         kept, notices = metadata.storable(decoded.metadata, format, decoded.shape[2])
@@ -151,6 +153,12 @@ def candidates(options):
     codec.check_effort(options.effort)
     how = options.model, options.models_dir, options.arithmetic, options.runtime
     return [codec.load(*how)] if options.target_bpp is None else codec.load_family(*how)
+
+
+def _prepare_for(shape):
+    """Has memory matter more than time, if a picture is large."""
+    if shape[0] * shape[1] > streamed.LARGE_PIXELS:
+        memory.return_large_blocks()
 
 
 def _missed(options, model, bpp):
