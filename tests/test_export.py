@@ -325,6 +325,9 @@ def test_command_answers_with_one_sentence(tiny_models_dir, tmp_path, capsys):
     for overwrite in ([], ["--overwrite"]):
         assert main([models, str(out), *overwrite]) == 2
         assert "exists and is no exported model" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([models, str(tmp_path / "file")]) == 1
+    assert f"{tmp_path / 'file'}: It is a file and no folder.\n" in capsys.readouterr().err
     (out / "tiny-1" / "model.json").write_text("{}")
     assert main([models, str(out)]) == 0
     assert "Skipped" in capsys.readouterr().err and sorted(os.listdir(out / "tiny-1")) == ["mine", "model.json"]

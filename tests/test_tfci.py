@@ -139,7 +139,7 @@ def test_wrong_command_lines(capsys):
         (["compress", "--bpp_strict", "tiny-1", "photo.png"], 2, "--target_bpp"),
         (["compress", "--max_pixels", "100", "tiny-1", "photo.png"], 1, "pixels); --max_pixels raises the limit."),
         (["compress", "tiny-1", "folder", "--out", "out"], 2, "no files to compress"),
-        (["compress", "tiny-1", "photo.png", "--out", "text.txt"], 2, "text.txt: File exists"),
+        (["compress", "tiny-1", "photo.png", "--out", "text.txt"], 2, "text.txt: It is a file and no folder"),
         (["decompress", "photo.png"], 1, "not a .tfci file"),
         (["decompress", "photo.png", "a.xyz"], 1, "cannot be written"),
         (["decompress", "nothing.tfci"], 1, "No such file"),

@@ -91,7 +91,10 @@ def make_folder(path):
       OutputError: If that fails.
     """
     with _errors_of(path):
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(error.errno, "It is a file and no folder", os.fspath(path)) from None
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import shutil
 
 from balle2017.container import bitstream
 from balle2017.files.exchange import exchange
-from balle2017.files.writing import new_folder
+from balle2017.files.writing import make_folder, new_folder
 from balle2017.model.network import ARITHMETIC_VERSION
 
 
@@ -38,7 +38,7 @@ def replacing(directory):
     Nothing is left of it, and nothing replaced, if an exception is raised.
     """
     directory = os.path.abspath(directory)
-    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    make_folder(os.path.dirname(directory))
     temporary = new_folder(os.path.dirname(directory))
     try:
         yield temporary

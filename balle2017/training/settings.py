@@ -208,7 +208,7 @@ class Settings:
 
 def keep(settings, ancestors):
     """Writes the settings of a run, and the runs that it goes on from, beside where its checkpoints go."""
-    os.makedirs(settings.folder, exist_ok=True)
+    writing.make_folder(settings.folder)
     text = json.dumps({"settings": dataclasses.asdict(settings), "ancestors": ancestors}, indent=2)
     writing.write_text(os.path.join(settings.folder, _FILE), text + "\n")
 
