@@ -172,6 +172,7 @@ def test_crops_of_both_families_beside_avif_and_jpeg(setting, tmp_path):
     assert empty.returncode == 1 and "None of 04, 21, 14, 13 is in " in empty.stderr
 
 
+@pytest.mark.slow
 def test_efforts_are_compared_and_rates_hit(setting, tmp_path):
     document = tmp_path / "measurements.md"
     document.write_text("before\n<!-- effort:begin -->\nold\n<!-- effort:end -->\nafter\n")

@@ -196,6 +196,7 @@ def test_metadata_are_skipped(pairs, tiny_rate_point):
         np.testing.assert_array_equal(latents[1], expected[0])
 
 
+@pytest.mark.slow
 def test_grayscale(tmp_path):
     export(random_rate_point("gray-1", channels=1), tmp_path / "gray-1", "stock")
     pair = Pair(tmp_path / "gray-1")

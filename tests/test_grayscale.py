@@ -40,6 +40,7 @@ def test_latents_are_the_same_and_the_picture_is_the_mean_of_its_channels():
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_training_for_gray_starts_from_a_point_for_colours(tmp_path):
     """Without a step that changes anything, what is exported has the latents of the start."""
     export(random_rate_point("start"), tmp_path / "start")

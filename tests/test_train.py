@@ -190,6 +190,7 @@ def test_without_steps_only_coding_tables_are_made_anew(trained, tmp_path):
     assert tables == [4, 6]
 
 
+@pytest.mark.slow
 def test_between_a_training_and_its_start_both_ends_are_these_points(trained, tmp_path):
     init_from = trained[0] / "models/tiny"
     loop.train(tiny(tmp_path, name="next", init_from=str(init_from), steps=5, steps_per_epoch=5))
@@ -280,6 +281,7 @@ def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):
     assert np.isfinite(loop.train(tiny(tmp_path, steps=5, steps_per_epoch=5), export=False).figures["loss"])
 
 
+@pytest.mark.slow
 def test_a_late_divergence_goes_back_to_the_last_good_state(tmp_path, monkeypatch, capsys):
     class Poisoned(tf.keras.callbacks.Callback):
         times = 1
@@ -297,6 +299,7 @@ def test_a_late_divergence_goes_back_to_the_last_good_state(tmp_path, monkeypatc
     assert result.history[-1]["step"] == 10 and np.isfinite(result.figures["loss"])
 
 
+@pytest.mark.slow
 def test_mirrored_devices_train_from_the_default_start(tmp_path):
     """Fine-tuning included."""
     program = (
@@ -328,6 +331,7 @@ def test_ms_ssim_is_trained_for(trained, tmp_path, capsys):
     assert reading.load_rate_point(result.directory).info["distortion"] == "ms_ssim"
 
 
+@pytest.mark.slow
 def test_the_linear_transform_code_starts_ms_ssim_at_a_sensible_rate(tmp_path):
     settings = dict(distortion="ms_ssim", patch_size=176, batch_size=2, steps=1, steps_per_epoch=1, fine_tune_steps=0)
     rates = [

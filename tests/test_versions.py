@@ -121,6 +121,7 @@ def test_export_keeps_what_it_is_told_to(folders, tmp_path, capsys):
     assert list(read_versions(tmp_path / "models" / "tiny-1")) == [1, 2]
 
 
+@pytest.mark.slow
 @needs_tensorflow
 def test_exports_for_servers_have_the_older_decoders(folders, tmp_path):
     tf = pytest.importorskip("tensorflow")
