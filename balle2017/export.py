@@ -25,7 +25,6 @@ import os
 from balle2017.codec.quiet import import_tensorflow
 from balle2017.commands import ending, extras
 from balle2017.commands.parser import Parser
-from balle2017.files.writing import OutputError
 
 complain = functools.partial(ending.complain, program="balle2017.export")
 
@@ -60,8 +59,6 @@ def main(argv=None):
             versions = versions_of(path, target if args.keep_versions else None)
             export(versions[-1], target, older=versions[:-1])
             print(target, flush=True)
-    except OutputError as error:
-        return complain(f"{error.filename}: {error.strerror}.", 1)
     except (OSError, ValueError) as error:
         return complain(error, 1)
     return 0

@@ -89,7 +89,8 @@ def compress(source, options, progress=None) -> Result:
     )
     picture = streamed.read(source, **how) or images.read(source, **how)
     pixels, notices = picture.pixels, hints.of_notices(picture)
-    _prepare_for(pixels.shape)
+    if _is_large(pixels):
+        memory.return_large_blocks()
     if options.target_bpp is None:
         model = models[0]
         report = progress and _lagrangian(progress(model.count_steps(pixels, options.effort), model.name))
@@ -130,8 +131,10 @@ def decompress(data, options, format="PNG", progress=None) -> Result:
         options.runtime,
     )
     report = progress and progress(decoded.shape[0], decoded.model)
-    _prepare_for(decoded.shape)
-    if format == "PNG" and decoded.shape[0] * decoded.shape[1] > streamed.LARGE_PIXELS:
+    large = _is_large(decoded)
+    if large:
+        memory.return_large_blocks()
+    if format == "PNG" and large:
         out = tempfile.SpooledTemporaryFile(_BUFFER)
         kept, notices = metadata.storable(decoded.metadata, format, decoded.shape[2])
         png.write(out, decoded.shape, decoded.bands(report), kept)
@@ -155,10 +158,9 @@ def candidates(options):
     return [codec.load(*how)] if options.target_bpp is None else codec.load_family(*how)
 
 
-def _prepare_for(shape):
-    """Has memory matter more than time, if a picture is large."""
-    if shape[0] * shape[1] > streamed.LARGE_PIXELS:
-        memory.return_large_blocks()
+def _is_large(picture):
+    """Whether memory matters more than time."""
+    return picture.shape[0] * picture.shape[1] > streamed.LARGE_PIXELS
 
 
 def _missed(options, model, bpp):

@@ -141,7 +141,7 @@ def explain(error):
     if isinstance(error, MemoryError):
         return "There is not enough memory for it."
     if isinstance(error, writing.OutputError):
-        return f"{error.filename}: {error.strerror}."
+        return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or error}".rstrip(".") + "."
     return None

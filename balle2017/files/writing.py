@@ -22,6 +22,9 @@ lock = threading.Lock()
 class OutputError(OSError):
     """A file cannot be written; `filename` is its path, and `strerror` says why."""
 
+    def __str__(self):
+        return f"{self.filename}: {self.strerror}."
+
 
 def write(path, source):
     """Writes the rest of a binary file object to a path, in one step; straight to what is no regular file.
