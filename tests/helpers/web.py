@@ -101,7 +101,8 @@ class Page:
         return [cell.text for cell in self.browser.find_elements("css selector", "tbody td:nth-child(2)")]
 
     def wait_until_compared(self, model):
-        self.wait(lambda: self.text("#model") == model and not self.find("#progress").is_displayed())
+        # Busy from the choice on, where progress is shown only once there is some.
+        self.wait(lambda: self.text("#model") == model and self.find("#work").get_attribute("aria-busy") == "false")
         self.wait(lambda: all(size not in ("", "…") for size in self.sizes()))
 
 

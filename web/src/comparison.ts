@@ -48,8 +48,11 @@ export class Comparison {
 
   constructor(private coder: WorkerClient, private viewer: Viewer, private page: Page) {
     byId("rate").addEventListener("input", () => {
-      // While the slider is being drawn past them, rate points are named and not computed.
+      // While the slider is being drawn past them, rate points are named and not computed,
+      // and nothing that is shown belongs to what is named.
       this.name();
+      this.point.abort();
+      this.setBusy(true);
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.select(), SLIDER_PAUSE);
     });
