@@ -148,6 +148,18 @@ def test_a_failure_leaves_the_old_file():
     assert open("a").read() == "old" and sorted(os.listdir()) == ["a", "photo.png"]
 
 
+def test_to_check_a_folder_changes_nothing():
+    os.mkdir("there")
+    before = sorted(os.listdir())
+    for path in ("there", "new", "there/new/newer"):
+        writing.check_folder(path)
+    assert sorted(os.listdir()) == before and not os.listdir("there")
+    for path in ("photo.png", "photo.png/a"):
+        with pytest.raises(writing.OutputError) as error:
+            writing.check_folder(path)
+        assert error.value.filename == path
+
+
 @pytest.mark.parametrize("path", ["nowhere/a", "photo.png/a", "folder"])
 def test_errors_name_the_output(path):
     os.mkdir("folder")

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 from balle2017 import train as door
+from balle2017.files.writing import OutputError
 from balle2017.model.transforms import analyze
 from balle2017.saved_model import reading
 from balle2017.training import checkpoints, loop
@@ -271,6 +272,13 @@ def test_the_rate_point_of_another_run_is_not_replaced(tmp_path, changes):
     with pytest.raises(SettingsError, match="the rate point of another run"):
         loop.train(settings)
     assert json.loads((models / "model.json").read_text()) == info and not (tmp_path / "run").exists()
+
+
+def test_where_nothing_can_be_exported_to_no_training_begins(tmp_path):
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(OutputError, match="models: It is a file and no folder"):
+        loop.train(tiny(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
 def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):

@@ -120,6 +120,16 @@ def folder(path):
                 os.rmdir(made)
 
 
+def check_folder(path):
+    """Checks that a folder can be made and written to, and leaves everything as it was.
+
+    Raises:
+      OutputError: If not.
+    """
+    with folder(path), _errors_of(path):
+        os.rmdir(new_folder(path))
+
+
 def new_folder(parent):
     """Makes a folder with a name of its own, to be renamed when it is complete; returns its path."""
     path = os.path.join(parent, f".balle2017-{secrets.token_hex(8)}")

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from balle2017.entropy import competition, fitting
+from balle2017.files.writing import check_folder
 from balle2017.model import prior
 from balle2017.model.competing_prior import CompetingPrior, prior_of
 from balle2017.model.objective import RateDistortionModel
@@ -69,6 +70,7 @@ def train(settings, make_model=None, export=True):
         rate point of another run would be replaced.
       DataError: If there are no photographs to train on.
       TrainingError: If the loss does not stay finite.
+      OutputError: If nothing can be written to `models_dir`.
       OSError, ValueError: If the rate point to start from cannot be read.
     """
     resumed = has_checkpoint(settings.folder)
@@ -81,6 +83,8 @@ def train(settings, make_model=None, export=True):
         )
     if export:
         run_settings.check_exported(settings, directory)
+        # What keeps the result from being written would show only when hours have passed.
+        check_folder(settings.models_dir)
     tf.keras.utils.set_random_seed(settings.seed)
     use_threads_well()
     strategy = {
