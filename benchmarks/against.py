@@ -1,9 +1,10 @@
 """A folder's compression and decompression, by this commit and by an older one in turns.
 
-    python benchmarks/against.py COMMIT [--model bls2017-mse-4]
+    python benchmarks/against.py COMMIT [--model bls2017-mse-4] [--same_weights]
 
 The older commit is checked out into a temporary folder, with the models that it had: each side decodes
-its own files. Prints pictures a second of both and their ratio.
+its own files. With --same_weights this commit takes the older one's model, exported anew: what the code alone
+brings. Prints pictures a second of both and their ratio.
 """
 
 import argparse
@@ -27,6 +28,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("commit", help="what git calls the older commit")
     parser.add_argument("--model", default="bls2017-mse-4", help="name of a rate point of both")
+    parser.add_argument("--same_weights", action="store_true", help="both with the older commit's rate point")
     parser.add_argument("--image", default=os.path.join(ROOT, "examples", "kodak-23.png"), help="picture")
     parser.add_argument("--number", type=int, default=24, help="pictures in the folder")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side runs")
@@ -37,11 +39,17 @@ def main():
         os.mkdir(pictures)
         for index in range(args.number):
             shutil.copy(args.image, os.path.join(pictures, f"{index}.png"))
+        models = {"new": os.path.join(ROOT, "saved_models"), "old": os.path.join(older, "saved_models")}
+        if args.same_weights:
+            source, models["new"] = os.path.join(models["old"], args.model), os.path.join(folder, "models")
+            export = [sys.executable, "-m", "balle2017.export", "--runtime", "tfc", source, models["new"]]
+            subprocess.run(export, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
         tasks = {}
         for side, code in (("new", ROOT), ("old", older)):
+            convert = functools.partial(run, code, models[side])
             packed, back = (os.path.join(folder, f"{side}-{name}") for name in ("packed", "back"))
-            tasks[f"compress|{side}"] = functools.partial(run, code, ["compress", args.model, pictures], packed)
-            tasks[f"decompress|{side}"] = functools.partial(run, code, ["decompress", packed], back)
+            tasks[f"compress|{side}"] = functools.partial(convert, ["compress", args.model, pictures], packed)
+            tasks[f"decompress|{side}"] = functools.partial(convert, ["decompress", packed], back)
         with tqdm(desc="benchmark", unit=" runs", disable=None) as progress:
             seconds = take_turns(tasks, args.rounds, progress, warm_up=1)
     for command in ("compress", "decompress"):
@@ -62,10 +70,9 @@ def checked_out(commit, path):
         subprocess.run([*git, "remove", "--force", path], check=True)
 
 
-def run(code, command, out):
-    """Runs a command of the package in the folder `code`, with the models there."""
+def run(code, models, command, out):
+    """Runs a command of the package in the folder `code`, with the models of another."""
     shutil.rmtree(out, ignore_errors=True)
-    models = os.path.join(code, "saved_models")
     subprocess.run(
         [sys.executable, "-m", "balle2017.tfci", command[0], "--models_dir", models, *command[1:], "--out", out],
         cwd=code,

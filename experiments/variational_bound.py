@@ -80,7 +80,8 @@ def terms(rate_point, images, seed):
 
     return {
         "posterior": total(posterior.log_prob(noisy) + np.float32(width)),
-        "prior": -total(log_prior(model.prior, latents, noisy)),
+        # A fresh one, as training counts classes and so changes what the next ones cost.
+        "prior": -total(log_prior(prior_of(rate_point.prior), latents, noisy)),
         "likelihood": -total(likelihood.log_prob(images)),
         "constant": channels / 2 * np.log(2 * np.pi * variance),
         "loss": float(loss),
@@ -92,11 +93,17 @@ def log_prior(prior, latents, noisy):
     import tensorflow as tf
     import tensorflow_compression as tfc
 
+    from balle2017.model.prior import LIKELIHOOD_BOUND
+
     if not hasattr(prior, "choose"):
         return prior.log_prob(noisy)
     classes = prior.choose(tf.round(latents))
-    density = tfc.NoisyLogistic(tf.gather(prior.loc, classes), tf.exp(tf.gather(prior.log_scale, classes)))
-    return tf.reduce_sum(density.log_prob(noisy), -1) - np.log(2) * prior.class_bits(classes)
+    density = tfc.NoisyLogistic(
+        loc=tf.gather(prior.loc, classes), scale=tf.exp(tf.gather(prior.log_scale, classes))
+    )
+    # In training no value takes more bits than this one.
+    log_likelihood = tf.maximum(density.log_prob(noisy), np.log(LIKELIHOOD_BOUND))
+    return tf.reduce_sum(log_likelihood, -1) - np.log(2) * prior.class_bits(classes)
 
 
 def main(argv):

@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 def setting(tmp_path_factory):
     """A folder of images, and a folder of two models with a fitted form of prior, and the same again for MS-SSIM."""
     from balle2017.entropy.fitting import coding_tables, latent_histogram
+    from balle2017.model.competing_prior import CompetingPrior
     from balle2017.model.prior import FactorizedPrior, prior_parameters
     from balle2017.model.transforms import analyze
     from balle2017.saved_model.rate_point import RatePoint
@@ -45,7 +46,7 @@ def setting(tmp_path_factory):
         latents = np.round(analyze(patches.astype(np.float32), analysis, 2, 0.5)).astype(np.int32)
         tables = coding_tables(prior, latent_histogram([latents], 48))
         rate_point = RatePoint(f"small-mse-{number}", lmbda, 48, 3, 16, 2, 0.5, analysis, synthesis, tables,
-                               prior=prior_parameters(prior))  # fmt: skip
+                               prior=prior_parameters(prior if number == 1 else CompetingPrior(4, 48)))  # fmt: skip
         export(rate_point, folder / "models" / rate_point.name)
         about = {"distortion": "ms_ssim", "lambda": 3e3 * lmbda}
         copy_export(folder / "models" / rate_point.name, folder / f"models/small-msssim-{number}", **about)
