@@ -4,7 +4,7 @@
 
 For some rate points, tables of 1, 2, 4, … classes are made from the latents of the training photographs, as
 `python -m balle2017.train` makes them, and code those of the photographs that training holds out. Writes
-`classes.md` and its curves to `docs/experiments/`. Takes a minute for each rate point on 2 cores.
+`classes.md` and its curves to `docs/experiments/`. Takes some minutes for each rate point on 2 cores.
 """
 
 import os

@@ -34,13 +34,13 @@ def measure(rate_point, pixels, seed):
     from balle2017.model.objective import bottleneck_of
     from balle2017.model.transforms import analyze, synthesize
 
-    bottleneck = bottleneck_of(prior_of(rate_point.prior))
     tf.random.set_seed(seed)
     exponents = rate_point.gdn_alpha, rate_point.gdn_epsilon
     latents = analyze(pixels, rate_point.analysis, *exponents)
     result = []
     for noisy in (True, False):
-        coded, bits = bottleneck(latents, training=noisy)
+        # A fresh prior each time, as with noise it counts classes and so changes what the next ones cost.
+        coded, bits = bottleneck_of(prior_of(rate_point.prior))(latents, training=noisy)
         reconstruction = synthesize(coded, rate_point.synthesis, *exponents)
         mse = tf.reduce_mean(tf.math.squared_difference(reconstruction, pixels))
         result.append([float(bits[0]) / (pixels.shape[1] * pixels.shape[2]), float(mse)])

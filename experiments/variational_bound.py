@@ -93,13 +93,15 @@ def log_prior(prior, latents, noisy):
     import tensorflow as tf
     import tensorflow_compression as tfc
 
+    from balle2017.model.competing_prior import MIN_LOG_SCALE, CompetingPrior
     from balle2017.model.prior import LIKELIHOOD_BOUND
 
-    if not hasattr(prior, "choose"):
+    if not isinstance(prior, CompetingPrior):
         return prior.log_prob(noisy)
     classes = prior.choose(tf.round(latents))
     density = tfc.NoisyLogistic(
-        loc=tf.gather(prior.loc, classes), scale=tf.exp(tf.gather(prior.log_scale, classes))
+        loc=tf.gather(prior.loc, classes),
+        scale=tf.exp(tf.maximum(tf.gather(prior.log_scale, classes), MIN_LOG_SCALE)),
     )
     # In training no value takes more bits than this one.
     log_likelihood = tf.maximum(density.log_prob(noisy), np.log(LIKELIHOOD_BOUND))

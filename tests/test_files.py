@@ -148,7 +148,7 @@ def test_a_failure_leaves_the_old_file():
     assert open("a").read() == "old" and sorted(os.listdir()) == ["a", "photo.png"]
 
 
-def test_to_check_a_folder_changes_nothing():
+def test_to_check_a_folder_changes_nothing(monkeypatch):
     os.mkdir("there")
     before = sorted(os.listdir())
     for path in ("there", "new", "there/new/newer"):
@@ -158,6 +158,9 @@ def test_to_check_a_folder_changes_nothing():
         with pytest.raises(writing.OutputError) as error:
             writing.check_folder(path)
         assert error.value.filename == path
+    monkeypatch.setattr(writing, "new_folder", lambda path: os.open(os.devnull, os.O_DIRECTORY))
+    with pytest.raises(writing.OutputError, match="there: Not a directory"):
+        writing.check_folder("there")
 
 
 @pytest.mark.parametrize("path", ["nowhere/a", "photo.png/a", "folder"])

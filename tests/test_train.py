@@ -279,6 +279,17 @@ def test_where_nothing_can_be_exported_to_no_training_begins(tmp_path):
     with pytest.raises(OutputError, match="models: It is a file and no folder"):
         loop.train(tiny(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
+    with pytest.raises(SettingsError, match="is where the run is kept"):
+        loop.train(tiny(tmp_path, models_dir=str(tmp_path), name="run"))
+    (tmp_path / "models").unlink()
+    # What is no model is not replaced by one.
+    for make in (pathlib.Path.touch, pathlib.Path.mkdir):
+        kept = tmp_path / make.__name__ / "tiny"
+        kept.parent.mkdir()
+        make(kept)
+        with pytest.raises(SettingsError, match="exists and is no exported model"):
+            loop.train(tiny(tmp_path, models_dir=str(kept.parent)))
+        assert kept.exists()
 
 
 def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):

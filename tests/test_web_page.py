@@ -22,6 +22,7 @@ from balle2017.web.site import Site
 from helpers.browser import chromium
 from helpers.pictures import gradient, photograph, saved
 from helpers.web import (
+    DROP,
     KODAK,
     PRELUDE,
     RATE_POINTS,
@@ -167,6 +168,13 @@ def test_of_files_that_follow_each_other_quickly_the_last_stays(browser, page_se
         page.wait(lambda last=last: page.text("#name") == last[0] and not page.find("#progress").is_displayed())
         assert page.text("#facts").startswith(facts)
         assert not page.find("#error").is_displayed()
+    # A slider that belongs to the photograph before does nothing.
+    drop(browser, [large])
+    page.wait(lambda: page.text("#name") == large[0])
+    move = "document.querySelector('#rate').dispatchEvent(new Event('input')); done();"
+    browser.execute_async_script(PRELUDE + DROP.replace("done();", move), [[(file[0], encoded(file[1]))]])
+    page.wait(lambda: page.text("#status") == "Decoded.")
+    assert page.find("#work").get_attribute("aria-busy") == "false"
     drop(browser, [small], [notes])
     page.wait(lambda: "neither a .tfci file nor a picture" in page.text("#error"))
     assert not page.find("#work").is_displayed()

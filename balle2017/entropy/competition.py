@@ -1,10 +1,10 @@
 """Coding tables that compete: how the code that is written adapts to the picture.
 
-A factorized prior spends the same bits on sky as on grass. Training keeps to it, as the paper does;
-the code need not. Latents fall into K classes by position, each class has tables of its own, and
-the encoder sends which one it takes (Brummer & De Vleeschouwer 2021, "End-to-end optimized image
-compression with competition of prior distributions"). Chosen and sent, instead of inferred from what
-was decoded before, classes leave all latents of a slice decodable at once.
+A factorized prior, the paper's, spends the same bits on sky as on grass; the code need not, and what
+training minimizes need not either (`model.competing_prior`). Latents fall into K classes by position, each
+class has tables of its own, and the encoder sends which one it takes (Brummer & De Vleeschouwer 2021,
+"End-to-end optimized image compression with competition of prior distributions"). Chosen and sent, instead
+of inferred from what was decoded before, classes leave all latents of a slice decodable at once.
 """
 
 import numpy as np

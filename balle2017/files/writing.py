@@ -126,7 +126,8 @@ def check_folder(path):
     Raises:
       OutputError: If not.
     """
-    with folder(path), _errors_of(path):
+    # Another process that checks it, too, may take away what both have made.
+    with folder(path), _errors_of(path), contextlib.suppress(FileNotFoundError):
         os.rmdir(new_folder(path))
 
 

@@ -20,7 +20,7 @@ from balle2017.model.prior import FactorizedPrior, log_of_difference, set_prior_
 # Rounded latents beyond cost, for the choice of a class, as much as this one.
 _BOUND = 96
 # Narrower densities all say the same: this value, always.
-_MIN_LOG_SCALE = -5.0
+MIN_LOG_SCALE = -5.0
 # Weight of a batch in the running counts of the classes.
 _MOMENTUM = 0.01
 _LEAST = 1e-6
@@ -175,5 +175,5 @@ def prior_of(parameters):
 
 def log_likelihood(y, loc, log_scale):
     """Natural logarithm of the noisy logistic density of location μ and scale s, by broadcasting."""
-    inverse = tf.exp(-tf.maximum(log_scale, _MIN_LOG_SCALE))
+    inverse = tf.exp(-tf.maximum(log_scale, MIN_LOG_SCALE))
     return log_of_difference((y - 0.5 - loc) * inverse, (y + 0.5 - loc) * inverse)

@@ -2,7 +2,7 @@
 
 Kernels are trained through an orthonormal real discrete Fourier transform of
 their spatial axes: neighbouring taps move together, which conditions the
-optimization much better than independent taps do. As a product with a fixed
+optimization better than independent taps do. As a product with a fixed
 matrix it costs next to nothing, where FFT ops would cost a quarter of a step.
 """
 

@@ -83,8 +83,6 @@ def train(settings, make_model=None, export=True):
         )
     if export:
         run_settings.check_exported(settings, directory)
-        # What keeps the result from being written would show only when hours have passed.
-        check_folder(settings.models_dir)
     tf.keras.utils.set_random_seed(settings.seed)
     use_threads_well()
     strategy = {
@@ -92,6 +90,9 @@ def train(settings, make_model=None, export=True):
         "mirrored": tf.distribute.MirroredStrategy,
         "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
     }[settings.strategy]()
+    if export and is_chief(strategy):
+        # What keeps the result from being written would show only when hours have passed.
+        check_folder(settings.models_dir)
 
     training, validation = load_photographs(settings)
     print(f"{len(training)} photographs to train on, {len(validation)} held out", flush=True)

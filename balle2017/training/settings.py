@@ -220,7 +220,13 @@ def check_exported(settings, directory):
       SettingsError: Which says what to do.
     """
     path = os.path.join(directory, "model.json")
+    if os.path.abspath(directory) == os.path.abspath(settings.folder):
+        raise SettingsError(f"{directory} is where the run is kept: give another models_dir or run_dir")
     if not os.path.lexists(path):
+        if os.path.lexists(directory):
+            raise SettingsError(
+                f"{directory} exists and is no exported model: give another name or models_dir, or move it away"
+            )
         return
     try:
         with open(path, encoding="utf-8") as file:

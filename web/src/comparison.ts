@@ -48,10 +48,12 @@ export class Comparison {
 
   constructor(private coder: WorkerClient, private viewer: Viewer, private page: Page) {
     byId("rate").addEventListener("input", () => {
+      if (!this.original) return;
       // While the slider is being drawn past them, rate points are named and not computed,
       // and nothing that is shown belongs to what is named.
       this.name();
       this.point.abort();
+      this.page.report("");
       this.setBusy(true);
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.select(), SLIDER_PAUSE);
@@ -94,6 +96,7 @@ export class Comparison {
 
   /** Forgets the photograph. */
   end() {
+    clearTimeout(this.timer);
     this.point.abort();
     this.original?.close();
     this.original = this.shown = undefined;
@@ -138,6 +141,7 @@ export class Comparison {
 
   /** Shows the rate point of the slider. */
   private select() {
+    clearTimeout(this.timer);
     if (!this.original) return;
     this.point.abort();
     this.point = new AbortController();
@@ -153,6 +157,7 @@ export class Comparison {
   /** To the rate point that was shown before. */
   private goBack() {
     const index = this.family().findIndex((model) => this.shown && this.coded.get(model.name) === this.shown);
+    byId("work").setAttribute("aria-busy", "false");
     if (index < 0 || !this.shown?.picture) return;
     byId<HTMLInputElement>("rate").value = String(index);
     this.name();
