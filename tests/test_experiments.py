@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
-    """A folder of images, and a folder of two models with a fitted form of prior, and the same again for MS-SSIM."""
+    """A folder of images, and a folder of two models, of either kind of prior, and the same again for MS-SSIM."""
     from balle2017.entropy.fitting import coding_tables, latent_histogram
     from balle2017.model.competing_prior import CompetingPrior
     from balle2017.model.prior import FactorizedPrior, prior_parameters
